@@ -1,0 +1,114 @@
+"""Settings: where Kafka and the registry are, what is passed through to the clients, where state is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from headrace.errors import ConfigError
+
+CONFIG_FILE = "headrace.toml"
+STACK_FILE = "stack.json"
+
+
+class Settings(BaseSettings):
+    """What a command needs to know of its surroundings.
+
+    Read, strongest first, from the command line, ``HEADRACE_*`` environment variables and
+    ``headrace.toml`` in the working folder. Where no Kafka is named, the embedded stack that runs
+    in the state folder is used (``headrace up``).
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEADRACE_",
+        env_nested_delimiter="__",
+        toml_file=CONFIG_FILE,
+        extra="forbid",
+        frozen=True,
+    )
+
+    bootstrap: str = ""
+    """Kafka bootstrap servers, ``host:port,...``; empty: the embedded stack."""
+    registry_url: str = ""
+    """URL of a Confluent-compatible schema registry; empty: the embedded stack's."""
+    kafka: dict[str, str] = {}
+    """Any librdkafka property, passed through to every client (security, timeouts, ...)."""
+    registry: dict[str, str] = {}
+    """Any property of confluent-kafka's registry client (basic.auth.user.info, ssl.ca.location, ...)."""
+    state: Path = Path(".headrace")
+    """Folder of the embedded stack's data and logs."""
+    pipelines: dict[str, str] = {}
+    """Pipeline name -> ``package.module:attribute`` or ``file.py:attribute``."""
+    replication_factor: int = 1
+    """Replicas of each topic headrace creates."""
+    mlflow_uri: str = ""
+    """MLflow tracking URI; empty: no tracking."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def located(self) -> Settings:
+        """These settings with the embedded stack's addresses filled in where none were given.
+
+        Raises:
+            ConfigError: no Kafka is named and no embedded stack runs in the state folder.
+        """
+        if self.bootstrap and self.registry_url:
+            return self
+        stack = running_stack(self.state)
+        if stack is None:
+            missing = "Kafka" if not self.bootstrap else "schema registry"
+            raise ConfigError(
+                f"no {missing} is named and no stack runs in {self.state}: start one with `headrace up`, "
+                "or name yours with --kafka HOST:PORT and --registry URL"
+            )
+        return self.model_copy(
+            update={
+                "bootstrap": self.bootstrap or stack["kafka"]["bootstrap"],
+                "registry_url": self.registry_url or stack["registry"]["url"],
+            }
+        )
+
+
+def load_settings(**given: Any) -> Settings:
+    """Settings from the command line's values (those that are not None), environment and file.
+
+    Raises:
+        ConfigError: a value is unknown or of the wrong kind; the message names it.
+    """
+    try:
+        return Settings(**{k: v for k, v in given.items() if v is not None})
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise ConfigError(f"setting '{where}': {first['msg']} (from HEADRACE_* or {CONFIG_FILE})") from None
+    except ValueError as e:
+        raise ConfigError(f"{CONFIG_FILE} cannot be read: {e}") from None
+
+
+def running_stack(state: Path) -> dict[str, Any] | None:
+    """What ``headrace up`` wrote of the stack that runs in ``state``, or None where none runs."""
+    try:
+        stack: dict[str, Any] = json.loads((state / STACK_FILE).read_text())
+        os.kill(int(stack["kafka"]["pid"]), 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return stack

@@ -1,0 +1,58 @@
+"""Every error a user can meet. Each says what happened, where, and what to do next."""
+
+from __future__ import annotations
+
+
+class HeadraceError(Exception):
+    """Base of every error headrace raises on purpose.
+
+    The command line prints the message alone, without a traceback, and exits with ``exit_code``.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(HeadraceError):
+    """A command or a setting is wrong; nothing was done."""
+
+    exit_code = 2
+
+
+class UnknownPipeline(ConfigError):
+    """No pipeline answers to the name given."""
+
+
+class SchemaError(ConfigError):
+    """A schema cannot be read, or does not fit what the pipeline says of it."""
+
+
+class DownloadError(HeadraceError):
+    """A part (a jar, the registry) could not be fetched, or is not what its digest says."""
+
+
+class StackError(HeadraceError):
+    """A server of the embedded stack did not start, died, or cannot be reached."""
+
+
+class Unavailable(HeadraceError):
+    """A server is away for now. The caller pauses and tries again; nothing is lost or dead-lettered."""
+
+
+class Fenced(HeadraceError):
+    """Another worker holds this worker's place. This one must stop."""
+
+
+class TransactionAborted(HeadraceError):
+    """A transaction was given up; its records are invisible and its input will be read again."""
+
+
+class ModelRejected(HeadraceError):
+    """A model is broken, too large, or not what its manifest says. It is never used."""
+
+
+class TrainingRefused(HeadraceError):
+    """The examples a trigger names cannot give a model (none, one class only, a span too short)."""
+
+
+class TooManyFailures(HeadraceError):
+    """User code failed on more records than the pipeline allows. The worker stops."""

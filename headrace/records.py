@@ -1,0 +1,237 @@
+"""The control records: what people, gates and workers say to one another through the log.
+
+Each model mirrors the Avro schema of the same name in ``schemas/``. Hot records (features, predictions,
+labels) are columns and have no class here.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def now() -> datetime:
+    """Wall-clock time, for information only: no result depends on it."""
+    return datetime.now(UTC)
+
+
+class Record(BaseModel):
+    """Base of every control record and of the parts they are made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OffsetRange(Record):
+    partition: int
+    start: int
+    stop: int
+
+
+class PartitionOffset(Record):
+    partition: int
+    offset: int
+
+
+class Route(Record):
+    model_id: str
+    weight: int = Field(gt=0)
+
+
+class Policy(Record):
+    """Which models score a record, and who answers."""
+
+    routes: list[Route] = Field(min_length=1)
+    shadows: list[str] = []
+    salt: str = ""
+    backlog: Literal["SCORE", "SKIP"] = "SCORE"
+
+    @property
+    def models(self) -> list[str]:
+        """Every model the policy needs, champion first, none twice."""
+        return list(dict.fromkeys([*(r.model_id for r in self.routes), *self.shadows]))
+
+    @property
+    def champion(self) -> str:
+        return self.routes[0].model_id
+
+
+class TrainingTrigger(Record):
+    trigger_id: str
+    reason: Literal["drift", "schedule", "person", "code"]
+    detail: str
+    requester: str
+    event_time: datetime | None = None
+    ranges: list[OffsetRange]
+    at: datetime = Field(default_factory=now)
+
+
+class ModelChunk(Record):
+    model_id: str
+    index: int
+    digest: str
+    data: bytes
+
+
+class Tensor(Record):
+    name: str
+    dtype: str
+    shape: list[int]
+
+
+class Lineage(Record):
+    trigger_id: str
+    trigger_reason: str
+    ranges: list[OffsetRange]
+    records: int
+    root_hash: str
+    train_until: datetime
+    validation_until: datetime
+    seed: int
+    parameters: dict[str, str]
+    code_version: str
+    lock_hash: str
+    runtime: str
+
+
+class FeatureBaseline(Record):
+    feature: str
+    edges: list[float]
+    shares: list[float]
+
+
+class Certificate(Record):
+    name: str
+    passed: bool
+    detail: str
+
+
+class ModelManifest(Record):
+    model_id: str
+    pipeline: str
+    size: int
+    chunks: list[str]
+    algorithm: str
+    target: str
+    features: list[str]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    score_output: str
+    feature_schema: str
+    lineage: Lineage
+    metrics: dict[str, float]
+    baseline: list[FeatureBaseline]
+    certificates: list[Certificate]
+    batching: str
+    signature: bytes | None = None
+    at: datetime = Field(default_factory=now)
+
+
+class GateResult(Record):
+    model_id: str
+    gate: str
+    passed: bool
+    mode: Literal["block", "advise"]
+    summary: str
+    evidence: str
+    at: datetime = Field(default_factory=now)
+
+
+class Approval(Record):
+    model_id: str
+    by: str
+    evidence_hash: str
+    policy: Policy
+    note: str = ""
+    at: datetime = Field(default_factory=now)
+
+
+class Rejection(Record):
+    model_id: str
+    by: str
+    reason: str
+    at: datetime = Field(default_factory=now)
+
+
+class Activated(Record):
+    activation_id: str
+    model_id: str
+    policy: Policy
+    markers: list[PartitionOffset]
+    reason: str
+    order_offset: int
+    evidence_hash: str
+    at: datetime = Field(default_factory=now)
+
+
+class RolledBack(Record):
+    activation_id: str
+    by: str
+    reason: str
+    at: datetime = Field(default_factory=now)
+
+
+class WorkerStatus(Record):
+    worker_id: str
+    model_id: str
+    state: Literal["LOADED", "REJECTED", "ACTIVE"]
+    reason: str = ""
+    partition: int | None = None
+    offset: int | None = None
+    runtime: str = ""
+    at: datetime = Field(default_factory=now)
+
+
+class ConsumerContract(Record):
+    consumer_id: str
+    features: list[str]
+    scores: int = 1
+    at: datetime = Field(default_factory=now)
+
+
+class PolicyMarker(Record):
+    activation_id: str
+    policy: Policy
+
+
+class DeadLetter(Record):
+    stage: str
+    code: str
+    reason: str
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None = None
+    value: bytes | None = None
+    traceback: str | None = None
+
+
+class Metric(Record):
+    model_id: str
+    name: str
+    group: str = ""
+    window_start: datetime
+    window_end: datetime
+    value: float
+    count: int
+
+
+CONTROL_RECORDS: dict[str, type[Record]] = {
+    c.__name__: c
+    for c in (
+        TrainingTrigger,
+        ModelChunk,
+        ModelManifest,
+        GateResult,
+        Approval,
+        Rejection,
+        Activated,
+        RolledBack,
+        WorkerStatus,
+        ConsumerContract,
+        PolicyMarker,
+        DeadLetter,
+        Metric,
+    )
+}

@@ -1,0 +1,27 @@
+"""The Avro schemas of headrace's own record types, read from ``schemas/*.avsc``."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_HERE = Path(__file__).parent
+_FOLDERS = (_HERE / "schemas", _HERE.parent / "schemas")
+
+
+@cache
+def own_schema(name: str) -> dict[str, Any]:
+    """Schema of one of headrace's record types by its name, e.g. ``PolicyMarker``."""
+    file = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() + ".avsc"
+    folder = next(f for f in _FOLDERS if (f / file).exists())
+    parsed: dict[str, Any] = json.loads((folder / file).read_text())
+    return parsed
+
+
+def full_name(schema: dict[str, Any]) -> str:
+    """Namespace and name of a record schema, e.g. ``headrace.PolicyMarker``."""
+    namespace = schema.get("namespace", "")
+    return f"{namespace}.{schema['name']}" if namespace else str(schema["name"])

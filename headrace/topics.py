@@ -1,0 +1,76 @@
+"""The topics of a pipeline, as data: what each carries, how it is cut, how long it is kept, who writes and reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from headrace.pipeline import Pipeline
+from headrace.schemas import own_schema
+
+Retention = Literal["time", "compact", "compact+time", "forever"]
+
+_CONFIG: dict[Retention, dict[str, str]] = {
+    "time": {"cleanup.policy": "delete"},
+    "compact": {"cleanup.policy": "compact"},
+    "compact+time": {"cleanup.policy": "compact,delete"},
+    "forever": {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"},
+}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One row of the topic table.
+
+    ``records`` names the record types; ``raw``, ``features`` and ``examples`` stand for the pipeline's own.
+    A keyed topic has the pipeline's partitions, so that one key has one partition number everywhere;
+    the others have one partition.
+    """
+
+    name: str
+    records: tuple[str, ...]
+    keyed: bool
+    retention: Retention
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Kafka topic properties."""
+        return _CONFIG[self.retention]
+
+    def schemas(self, pipeline: Pipeline) -> list[dict[str, Any]]:
+        """Avro schemas of the topic's record types for a pipeline, in the order of ``records``."""
+        own = {
+            "raw": lambda: pipeline.raw,
+            "features": lambda: pipeline.feature_schema,
+            "examples": lambda: pipeline.example_schema,
+        }
+        return [own[r]() if r in own else own_schema(r) for r in self.records]
+
+
+TOPICS: dict[str, Topic] = {
+    t.name: t
+    for t in (
+        Topic("raw", ("raw",), True, "time", ("producers",), ("preprocess",)),
+        Topic("features", ("features", "PolicyMarker"), True, "time", ("preprocess", "govern"), ("infer", "join", "monitor")),
+        Topic("labels", ("Label",), True, "time", ("preprocess", "labelling"), ("join",)),
+        Topic("examples", ("examples",), True, "time", ("join",), ("retrain", "govern")),
+        Topic("triggers", ("TrainingTrigger",), False, "compact+time", ("monitor", "people"), ("retrain",)),
+        Topic("models", ("ModelChunk", "ModelManifest"), False, "compact", ("retrain",), ("govern", "infer", "subscribers")),
+        Topic(
+            "decisions",
+            ("GateResult", "Approval", "Rejection", "Activated", "RolledBack"),
+            False,
+            "forever",
+            ("govern", "people"),
+            ("govern", "infer", "subscribers"),
+        ),
+        Topic("workers", ("WorkerStatus",), False, "compact", ("infer", "subscribers"), ("govern",)),
+        Topic("contracts", ("ConsumerContract",), False, "compact", ("subscribers",), ("govern",)),
+        Topic("predictions", ("Prediction",), True, "time", ("infer",), ("join",)),
+        Topic("outcomes", ("Outcome",), True, "time", ("join",), ("monitor",)),
+        Topic("metrics", ("Metric",), False, "time", ("monitor",), ("people",)),
+        Topic("dead", ("DeadLetter",), True, "time", ("all",), ("people",)),
+    )
+}
