@@ -172,7 +172,11 @@ class Pipeline:
         label: list[dict[str, Any]] = [
             {"name": "label", "type": "double", "doc": f"The target: {self.target.name}."},
             {"name": "label_time", "type": _MICROS, "doc": "Event time of the label."},
-            {"name": "feature_offset", "type": "long", "doc": "Offset of the features record, same partition."},
+            {
+                "name": "feature_offset",
+                "type": "long",
+                "doc": "Offset of the features record, same partition.",
+            },
             {"name": "label_offset", "type": "long", "doc": "Offset of the label, same partition."},
         ]
         return self._record("Example", self._identity() + self._feature_fields() + label)
@@ -185,7 +189,13 @@ class Pipeline:
         word = "".join(part.capitalize() for part in re.split(r"[-_]", self.name))
         namespace = f"headrace.pipelines.{re.sub('[^A-Za-z0-9_]', '_', self.name)}"
         doc = f"{kind} of pipeline {self.name}."
-        return {"type": "record", "name": f"{word}{kind}", "namespace": namespace, "doc": doc, "fields": fields}
+        return {
+            "type": "record",
+            "name": f"{word}{kind}",
+            "namespace": namespace,
+            "doc": doc,
+            "fields": fields,
+        }
 
     def _identity(self) -> list[dict[str, Any]]:
         return [

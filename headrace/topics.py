@@ -53,11 +53,25 @@ TOPICS: dict[str, Topic] = {
     t.name: t
     for t in (
         Topic("raw", ("raw",), True, "time", ("producers",), ("preprocess",)),
-        Topic("features", ("features", "PolicyMarker"), True, "time", ("preprocess", "govern"), ("infer", "join", "monitor")),
+        Topic(
+            "features",
+            ("features", "PolicyMarker"),
+            True,
+            "time",
+            ("preprocess", "govern"),
+            ("infer", "join", "monitor"),
+        ),
         Topic("labels", ("Label",), True, "time", ("preprocess", "labelling"), ("join",)),
         Topic("examples", ("examples",), True, "time", ("join",), ("retrain", "govern")),
         Topic("triggers", ("TrainingTrigger",), False, "compact+time", ("monitor", "people"), ("retrain",)),
-        Topic("models", ("ModelChunk", "ModelManifest"), False, "compact", ("retrain",), ("govern", "infer", "subscribers")),
+        Topic(
+            "models",
+            ("ModelChunk", "ModelManifest"),
+            False,
+            "compact",
+            ("retrain",),
+            ("govern", "infer", "subscribers"),
+        ),
         Topic(
             "decisions",
             ("GateResult", "Approval", "Rejection", "Activated", "RolledBack"),

@@ -61,9 +61,7 @@ def rolling_sum(
     return pl.Series(total)
 
 
-def _take_back_late_rows(
-    total: Ints, v: Ints, t: Ints, group: Ints, span: int
-) -> None:
+def _take_back_late_rows(total: Ints, v: Ints, t: Ints, group: Ints, span: int) -> None:
     """Subtract what rows counted of others that stand later in the log though their event time is earlier."""
     for q in np.flatnonzero((t < np.maximum.accumulate(t)) & (v != 0)):
         earlier = (t[:q] > t[q]) & (t[:q] < t[q] + span) & (group[:q] == group[q])

@@ -6,6 +6,7 @@ This is the interface the platform codes against. Behind it, fastavro reads and 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -120,7 +121,7 @@ class TopicCodec:
             fastavro.schemaless_writer(out, self._plain[kind], row)
             ends.append(out.tell())
         data = out.getvalue()
-        return [data[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        return [data[a:b] for a, b in itertools.pairwise(ends)]
 
     def encode_control(self, record: Record) -> bytes:
         """Encode one control record."""

@@ -101,14 +101,13 @@ class Cache:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 shutil.rmtree(self.partial, ignore_errors=True)
                 self.partial.mkdir()
-                yield
-                shutil.rmtree(self.partial, ignore_errors=True)
+                try:
+                    yield
+                finally:
+                    shutil.rmtree(self.partial, ignore_errors=True)
         except OSError as e:
-            shutil.rmtree(self.partial, ignore_errors=True)
             if e.errno == errno.ENOSPC:
-                raise DownloadError(
-                    f"no space left on the disk of {self.root}; nothing half done is kept"
-                ) from e
+                raise DownloadError(f"no space left on the disk of {self.root}; nothing half done is kept") from e
             raise DownloadError(
                 f"the cache {self.root} cannot be written: {e.strerror}. Set XDG_CACHE_HOME to a folder of yours"
             ) from e

@@ -1,4 +1,4 @@
-"""Make ``parts.json``: ``python -m headrace.embedded.lock``. Run it to move to other versions, then commit."""
+"""Make ``parts.json``: ``python -m headrace.embedded.lock``. For other versions: change, run, commit."""
 
 from __future__ import annotations
 

@@ -30,9 +30,7 @@ def fetch(part: Part, folder: Path, advance: Callable[[int], None]) -> Path:
     def progress(_name: str, _size: int) -> Iterator[Callable[[int], None]]:
         yield advance
 
-    context = MavenContext(
-        repo_cache=folder, resolver=PythonResolver(progress_callback=progress), timeout=TIMEOUT_S
-    )
+    context = MavenContext(repo_cache=folder, resolver=PythonResolver(progress_callback=progress), timeout=TIMEOUT_S)
     component = context.project(part.group, part.artifact).at_version(part.version)
     try:
         return component.artifact(classifier=part.classifier, packaging=part.packaging).resolve()

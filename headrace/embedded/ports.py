@@ -1,0 +1,47 @@
+"""Ports on 127.0.0.1: the last start's where they are still free, so that clients find the stack again."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+from pathlib import Path
+
+from headrace.errors import StackError
+
+HOST = "127.0.0.1"
+# Below every system's ephemeral range: no outgoing connection may sit on a port while a broker restarts.
+RANGE = range(20_000, 32_000)
+NAMES = ("kafka", "controller", "registry", "management")
+
+
+def choose(file: Path) -> dict[str, int]:
+    """A free port for each of ``NAMES``; remembers the choice in ``file``."""
+    try:
+        last = {name: int(port) for name, port in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        last = {}
+    chosen: dict[str, int] = {}
+    for name in NAMES:
+        port = last.get(name, 0)
+        chosen[name] = port if port in RANGE and is_free(port) else _any(set(chosen.values()))
+    file.write_text(json.dumps(chosen))
+    return chosen
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on ``port`` of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java's servers do
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _any(taken: set[int]) -> int:
+    for port in random.sample(RANGE, 200):
+        if port not in taken and is_free(port):
+            return port
+    raise StackError(f"no free port found on {HOST} from {RANGE.start} to {RANGE.stop}")

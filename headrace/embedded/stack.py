@@ -1,0 +1,192 @@
+"""Kafka and the schema registry as child processes of this one."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypedDict
+
+from headrace.embedded import kafka, ports, registry
+from headrace.embedded.download import Installed, install
+from headrace.embedded.server import Server
+from headrace.embedded.state import StateFolder
+from headrace.errors import StackError
+
+READY_S = 90.0
+POLL_S = 0.02
+
+
+class KafkaDescription(TypedDict):
+    """Where Kafka is."""
+
+    bootstrap: str
+    pid: int
+    log: str
+
+
+class RegistryDescription(TypedDict):
+    """Where the schema registry is."""
+
+    url: str
+    pid: int
+    log: str
+
+
+class Description(TypedDict):
+    """What ``stack.json`` holds; every value is None where nothing runs."""
+
+    kafka: KafkaDescription | None
+    registry: RegistryDescription | None
+    supervisor: int | None
+
+
+class Stack:
+    """A Kafka and a registry that keep their data in ``state`` and end with this process, however it ends.
+
+    Start it from a thread that lives as long as the stack does: on Linux the servers end with that thread.
+
+    Args:
+        state: folder of data and logs; made where it is not there.
+        fresh: begin with no data; a second ``start`` of the same stack keeps what the first one wrote.
+        heap_mb: Kafka's heap.
+        registry: whether to start the schema registry too.
+    """
+
+    def __init__(self, state: Path, *, fresh: bool = False, heap_mb: int = 512, registry: bool = True) -> None:
+        self._state = StateFolder(state)
+        self._fresh = fresh
+        self._heap_mb = heap_mb
+        self._with_registry = registry
+        self._installed: Installed | None = None
+        self._ports: dict[str, int] = {}
+        self._kafka: Server | None = None
+        self._registry: Server | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def state(self) -> Path:
+        """The folder of data and logs, absolute."""
+        return self._state.path
+
+    @property
+    def bootstrap(self) -> str:
+        """Kafka's ``host:port``."""
+        return f"{ports.HOST}:{self._ports['kafka']}"
+
+    @property
+    def registry_url(self) -> str:
+        """Root of the registry's Confluent-compatible API."""
+        return registry.url(self._ports)
+
+    def describe(self) -> Description:
+        """Addresses, process ids and log files."""
+        one, other = self._kafka, self._registry
+        return {
+            "kafka": {"bootstrap": self.bootstrap, "pid": one.pid, "log": str(one.log)} if one else None,
+            "registry": {"url": self.registry_url, "pid": other.pid, "log": str(other.log)} if other else None,
+            "supervisor": os.getpid(),
+        }
+
+    def start(self) -> None:
+        """Start both servers at once and return when both answer.
+
+        Raises:
+            StackError: the folder cannot be used, or a server died or did not answer.
+                Nothing is left running.
+            DownloadError: a part is missing and cannot be fetched.
+        """
+        if self._kafka is not None:
+            raise StackError(f"this stack already runs, at {self.bootstrap}")
+        self._installed = install()
+        self._state.claim()
+        try:
+            self._state.unpublish()
+            if self._fresh:
+                self._state.wipe()
+                self._fresh = False
+            self._ports = ports.choose(self._state.ports)
+            if self._with_registry:
+                self._registry = registry.start(self._installed.registry, self._state, self._ports)
+            self._kafka = kafka.start(self._installed.kafka, self._state, self._ports, self._heap_mb)
+            self._until_ready()
+        except OSError as e:
+            self.stop()
+            raise self._state.error(e) from e
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop both servers and let the folder go; their data stays. Does nothing where none runs."""
+        running = [server for server in (self._kafka, self._registry) if server is not None]
+        if not running:
+            return self._state.release()
+        self._state.unpublish()
+        for server in running:
+            server.terminate()
+        for server in running:
+            server.stop()
+        self._kafka = self._registry = None
+        return self._state.release()
+
+    def check(self) -> None:
+        """Raises:
+        StackError: a server has died; the message quotes the end of its log.
+        """
+        for server in (self._kafka, self._registry):
+            if server is not None:
+                server.check()
+
+    def kill_broker(self) -> None:
+        """End Kafka at once, as a power cut would; its data stays."""
+        if self._kafka is not None:
+            self._kafka.kill()
+
+    def restart_broker(self) -> None:
+        """Start Kafka again at the same address, after stopping it where it still runs."""
+        if self._installed is None:
+            raise StackError("this stack was not started: there is no broker to restart")
+        if self._kafka is not None:
+            self._kafka.stop()
+        self._kafka = kafka.start(self._installed.kafka, self._state, self._ports, self._heap_mb)
+        self._until_ready()
+
+    def stop_registry(self) -> None:
+        """Stop the registry; Kafka goes on."""
+        if self._registry is not None:
+            self._registry.stop()
+            self._registry = None
+
+    def start_registry(self) -> None:
+        """Start the registry again at the same address."""
+        if self._installed is None:
+            raise StackError("this stack was not started: there is no registry to start")
+        if self._registry is None:
+            self._registry = registry.start(self._installed.registry, self._state, self._ports)
+            self._until_ready()
+
+    def _until_ready(self) -> None:
+        waiting: dict[str, Callable[[], bool]] = {"Kafka": kafka.Probe(self.bootstrap).answers}
+        if self._registry is not None:
+            waiting["the schema registry"] = lambda: registry.answers(self._ports)
+        deadline = time.monotonic() + READY_S
+        while waiting:
+            self.check()
+            waiting = {name: answers for name, answers in waiting.items() if not answers()}
+            if waiting and time.monotonic() > deadline:
+                raise StackError(
+                    f"{' and '.join(waiting)} did not answer within {READY_S:.0f} s; logs: {self._state.logs}"
+                )
+            time.sleep(POLL_S if waiting else 0)
+        self._state.publish(self.describe())

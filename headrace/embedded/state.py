@@ -1,0 +1,123 @@
+"""The state folder: whose it is, what headrace keeps in it, and that one stack at a time uses it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from headrace.config import STACK_FILE
+from headrace.errors import StackError
+
+LOCK_FILE = "stack.lock"
+NEEDED_BYTES = 256 << 20
+CLAIM_S = 1.0
+
+
+class StateFolder:
+    """A folder with ``kafka/`` and ``registry/`` (data), ``logs/``, and ``stack.lock``.
+
+    The lock file marks the folder as headrace's and names the process that uses it; the lock itself
+    goes with that process, however it ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.kafka = self.path / "kafka"
+        self.registry = self.path / "registry"
+        self.logs = self.path / "logs"
+        self.ports = self.path / "ports.json"
+        self.stack_file = self.path / STACK_FILE
+        self.supervisor_log = self.logs / "supervisor.log"
+        self._lock_file = self.path / LOCK_FILE
+        self._lock: IO[str] | None = None
+
+    def claim(self) -> None:
+        """Take the folder for this process.
+
+        Raises:
+            StackError: a stack uses it, it is not headrace's, cannot be written, or its disk is full.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self._lock_file.exists() and any(self.path.iterdir()):
+                raise StackError(
+                    f"{self.path} is not empty and was not made by headrace: name another folder with --state"
+                )
+            lock = self._lock_file.open("a+")
+            self._wait_for(lock)
+            self._lock = lock
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            for folder in (self.kafka, self.registry, self.logs):
+                folder.mkdir(exist_ok=True)
+        except OSError as e:
+            self.release()
+            raise self.error(e) from e
+        free = shutil.disk_usage(self.path).free
+        if free < NEEDED_BYTES:
+            self.release()
+            raise StackError(f"no space left on the disk of {self.path}: {free >> 20} MB free, free some")
+
+    def release(self) -> None:
+        """Let the folder go; nothing happens where it was not claimed."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def owner(self) -> int | None:
+        """The process that uses the folder now, or None."""
+        try:
+            with self._lock_file.open() as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(lock.read() or 0) or None
+        except (OSError, ValueError):
+            pass
+        return None
+
+    def wipe(self) -> None:
+        """Remove the data of both servers. Nothing else that lies in the folder is touched."""
+        for folder in (self.kafka, self.registry):
+            shutil.rmtree(folder)
+            folder.mkdir()
+
+    def publish(self, description: Mapping[str, object]) -> None:
+        """Write ``stack.json`` whole or not at all."""
+        scratch = self.stack_file.with_suffix(".new")
+        scratch.write_text(json.dumps(description))
+        scratch.replace(self.stack_file)
+
+    def unpublish(self) -> None:
+        """Remove ``stack.json``."""
+        self.stack_file.unlink(missing_ok=True)
+
+    def error(self, e: OSError) -> StackError:
+        """What an error of the operating system means for who runs the stack."""
+        if e.errno == errno.ENOSPC:
+            return StackError(f"no space left on the disk of {self.path}: free some, then start again")
+        return StackError(f"the state folder {self.path} cannot be used: {e.strerror or e}. Name another with --state")
+
+    def _wait_for(self, lock: IO[str]) -> None:
+        deadline = time.monotonic() + CLAIM_S  # a look at owner() may hold it for a moment
+        while True:
+            try:
+                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    lock.seek(0)
+                    pid = lock.read() or "unknown"
+                    lock.close()
+                    raise StackError(
+                        f"a stack already runs in {self.path} (process {pid}): stop it with `headrace down`, "
+                        "or name another folder with --state"
+                    ) from None
+                time.sleep(0.02)

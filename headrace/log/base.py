@@ -1,0 +1,219 @@
+"""The log as the platform sees it: what Kafka and its in-memory twin both offer, under one contract suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Records of one partition, in log order, as read.
+
+    Attributes:
+        tp: where they come from.
+        offsets: int64 (n,), rising; markers of transactions and aborted records leave gaps.
+        keys: n keys as bytes, or None.
+        values: n values as bytes, or None.
+    """
+
+    tp: TopicPartition
+    offsets: Offsets
+    keys: list[bytes | None]
+    values: list[bytes | None]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def next_offset(self) -> int:
+        """Offset to go on reading from after this chunk."""
+        return int(self.offsets[-1]) + 1
+
+    def slice(self, start: int, stop: int | None = None) -> Chunk:
+        """The records from place ``start`` to before ``stop``."""
+        return Chunk(self.tp, self.offsets[start:stop], self.keys[start:stop], self.values[start:stop])
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Records to write to one partition, in order."""
+
+    tp: TopicPartition
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class Position(NamedTuple):
+    """A committed place in a partition.
+
+    ``rebuild_from`` rides in the commit's metadata: the offset from which the state that held at ``offset``
+    can be rebuilt.
+    """
+
+    offset: int
+    rebuild_from: int
+
+
+class Reader(Protocol):
+    """Reads partitions without a group, read_committed, from given offsets on."""
+
+    def poll(self, limit: int, timeout: float) -> list[Chunk]:
+        """Up to ``limit`` records, waiting up to ``timeout`` seconds for the first."""
+
+    def reached(self, tp: TopicPartition) -> int:
+        """Offset up to which the partition has been read, gaps at the end included."""
+
+    def close(self) -> None: ...
+
+
+class RebalanceListener(Protocol):
+    """Told of changes from inside ``poll``, before the partitions change hands."""
+
+    def on_revoked(self, tps: Sequence[TopicPartition]) -> None:
+        """The partitions are about to go: end the open transaction before returning."""
+
+    def on_lost(self, tps: Sequence[TopicPartition]) -> None:
+        """The partitions have gone already: abort, commit nothing."""
+
+    def on_assigned(self, tps: Sequence[TopicPartition]) -> None:
+        """The partitions are this member's now; they are paused until the loop resumes them."""
+
+
+class GroupReader(Protocol):
+    """A member of a consumer group: range assignor, eager, read_committed, no automatic commits."""
+
+    def poll(self, limit: int, timeout: float) -> list[Chunk]:
+        """Up to ``limit`` records of the partitions that are not paused. Calls the listener on a rebalance."""
+
+    def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
+        """Committed positions; a partition without one stands at its first offset."""
+
+    def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Go on from these offsets with the partitions assigned, all of which must be named; they stay paused."""
+
+    def pause(self, tps: Sequence[TopicPartition]) -> None: ...
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None: ...
+
+    def close(self) -> None:
+        """Leave the group. Calls the listener's ``on_revoked`` first."""
+
+
+class Writer(Protocol):
+    """A transactional producer. One transaction is open at a time.
+
+    Raises (all methods): Fenced when another writer took the transactional id or the group moved on;
+    TransactionAborted when the transaction is lost but the writer can go on after ``abort``.
+    """
+
+    def begin(self) -> None: ...
+
+    def write(self, output: Output) -> None:
+        """Hand over records; waits while the client's queue is full."""
+
+    def write_tracked(self, outputs: Sequence[Output]) -> list[list[int]]:
+        """Write, wait for the broker and give the offset of every record."""
+
+    def send_offsets(self, positions: Mapping[TopicPartition, Position], group: GroupReader) -> None:
+        """Commit input positions of ``group`` with the open transaction."""
+
+    def commit(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Sender(Protocol):
+    """An idempotent producer outside any transaction: how events enter the log."""
+
+    def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
+        """Hand over records; the key's murmur2 hash picks the partition, as Kafka's own clients do."""
+
+    def flush(self) -> None:
+        """Wait until the broker has everything.
+
+        Raises:
+            Unavailable: records could not be delivered in time; the message says how many.
+        """
+
+
+class Log(Protocol):
+    """A Kafka cluster, or its twin."""
+
+    def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> list[str]:
+        """Create the topics that are missing (name -> partitions, properties); give the names created."""
+
+    def add_partitions(self, topic: str, count: int) -> None:
+        """Raise a topic's partitions to ``count``."""
+
+    def partitions(self, topic: str) -> int:
+        """Number of partitions; ConfigError when there is no such topic."""
+
+    def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Partition -> first offset, and last stable offset: what a read_committed reader can reach."""
+
+    def members(self, group: str) -> set[str]:
+        """Names of the group's live members."""
+
+    def reader(self, starts: Mapping[TopicPartition, int]) -> Reader: ...
+
+    def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> GroupReader: ...
+
+    def writer(self, transactional_id: str) -> Writer:
+        """A transactional producer, ready: earlier ones with the same id are fenced."""
+
+    def sender(self, name: str) -> Sender: ...
+
+
+def read_range(log: Log, ranges: Mapping[TopicPartition, tuple[int, int]], limit: int = 20_000) -> Iterator[Chunk]:
+    """Every committed record in the offset ranges (start, stop), partition by partition in turn, then end.
+
+    A range that reaches past the partition's last stable offset ends there.
+    """
+    for tp, (start, wanted) in ranges.items():
+        first, end = log.bounds(tp.topic)[tp.partition]
+        start, stop = max(start, first), min(wanted, end)
+        if start < stop:
+            yield from _read_one(log, tp, start, stop, limit)
+
+
+def read_all(log: Log, topic: str, limit: int = 20_000) -> Iterator[Chunk]:
+    """Every committed record of a topic up to its last stable offsets now."""
+    bounds = log.bounds(topic)
+    return read_range(log, {TopicPartition(topic, p): b for p, b in sorted(bounds.items())}, limit)
+
+
+def _read_one(log: Log, tp: TopicPartition, start: int, stop: int, limit: int) -> Iterator[Chunk]:
+    reader = log.reader({tp: start})
+    try:
+        while True:
+            for chunk in reader.poll(limit, 0.5):
+                inside = int(np.searchsorted(chunk.offsets, stop))
+                if inside:
+                    yield chunk.slice(0, inside) if inside < len(chunk) else chunk
+                if inside < len(chunk):
+                    return
+            if reader.reached(tp) >= stop:
+                return
+    finally:
+        reader.close()

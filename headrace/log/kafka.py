@@ -1,0 +1,313 @@
+"""The log on a real Kafka, over confluent-kafka: one small class for each thing the platform does with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import numpy as np
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+)
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+from headrace.config import Settings
+from headrace.errors import ConfigError, Fenced, StackError, Unavailable
+from headrace.log.base import (
+    Chunk,
+    GroupReader,
+    Position,
+    Reader,
+    RebalanceListener,
+    Sender,
+    TopicPartition,
+    Writer,
+)
+from headrace.log.kafka_writer import KafkaSender, KafkaWriter
+
+T = TypeVar("T")
+log = logging.getLogger("headrace.kafka")
+
+CALL_S = 10.0
+COMMITTED_S = 30.0
+"""Longer than a transaction may stay open: a dead worker's pending commit holds the answer back that long."""
+
+CONSUMER = {
+    "isolation.level": "read_committed",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "partition.assignment.strategy": "range",
+    "fetch.queue.backoff.ms": 1,
+    "fetch.wait.max.ms": 5,
+    "queued.min.messages": 20_000,
+    "queued.max.messages.kbytes": 32_768,
+    "max.partition.fetch.bytes": 2_097_152,
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 1_000,
+}
+
+
+class KafkaLog:
+    """A Kafka cluster.
+
+    Args:
+        settings: bootstrap servers, and any librdkafka property for every client.
+        client_id: name under which this process shows in the broker's logs and groups.
+    """
+
+    def __init__(self, settings: Settings, client_id: str = "headrace") -> None:
+        self._common: dict[str, Any] = {
+            "bootstrap.servers": settings.bootstrap,
+            "client.id": client_id,
+            "log_level": 4,
+            **settings.kafka,
+        }
+        self._replication = settings.replication_factor
+        try:
+            self._admin = AdminClient(self._common, logger=log)
+        except KafkaException as e:
+            raise ConfigError(
+                f"Kafka property refused: {e.args[0].str()} (from HEADRACE_KAFKA or the command)"
+            ) from None
+
+    def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> list[str]:
+        there = set(self._call(lambda: self._admin.list_topics(timeout=CALL_S)).topics)
+        new = [
+            NewTopic(name, num_partitions=n, replication_factor=self._replication, config=dict(config))
+            for name, (n, config) in topics.items()
+            if name not in there
+        ]
+        for future in self._admin.create_topics(new).values() if new else ():
+            self._result(future, ignore={KafkaError.TOPIC_ALREADY_EXISTS})
+        return [t.topic for t in new]
+
+    def add_partitions(self, topic: str, count: int) -> None:
+        for future in self._admin.create_partitions([NewPartitions(topic, count)]).values():
+            self._result(future)
+
+    def partitions(self, topic: str) -> int:
+        found = self._call(lambda: self._admin.list_topics(topic, timeout=CALL_S)).topics[topic]
+        if found.error is not None or not found.partitions:
+            raise ConfigError(f"Kafka has no topic {topic}: run `headrace init PIPELINE` first")
+        return len(found.partitions)
+
+    def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
+        parts = [KafkaPartition(topic, p) for p in range(self.partitions(topic))]
+        first = self._list_offsets(parts, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        last = self._list_offsets(parts, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {p.partition: (first[p.partition], last[p.partition]) for p in parts}
+
+    def members(self, group: str) -> set[str]:
+        future = self._admin.describe_consumer_groups([group], request_timeout=CALL_S)[group]
+        try:
+            return {m.client_id for m in future.result(CALL_S).members}
+        except KafkaException as e:
+            if e.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return set()
+            raise self._translated(e) from e
+
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        """Committed offsets of a group, wherever it has any."""
+        request = [ConsumerGroupTopicPartitions(group)]
+        answer = self._result(self._admin.list_consumer_group_offsets(request)[group])
+        return {TopicPartition(t.topic, t.partition): t.offset for t in answer.topic_partitions or [] if t.offset >= 0}
+
+    def reader(self, starts: Mapping[TopicPartition, int]) -> Reader:
+        return KafkaReader(self._common, starts)
+
+    def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> GroupReader:
+        return KafkaGroupReader({**self._common, "client.id": member, "group.id": name}, topics, listener)
+
+    def writer(self, transactional_id: str) -> Writer:
+        return KafkaWriter(self._common, transactional_id)
+
+    def sender(self, name: str) -> Sender:
+        return KafkaSender({**self._common, "client.id": name})
+
+    def _list_offsets(self, parts: Sequence[KafkaPartition], spec: OffsetSpec) -> dict[int, int]:
+        futures = self._admin.list_offsets(
+            dict.fromkeys(parts, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=CALL_S
+        )
+        return {p.partition: self._result(f).offset for p, f in futures.items()}
+
+    def _result(self, future: Future[T], ignore: set[int] | None = None) -> T:
+        return self._call(lambda: future.result(CALL_S * 3), ignore)
+
+    def _call(self, call: Callable[[], T], ignore: set[int] | None = None) -> T:
+        try:
+            return call()
+        except KafkaException as e:
+            if ignore and e.args[0].code() in ignore:
+                return None  # type: ignore[return-value]
+            raise self._translated(e) from e
+        except TimeoutError as e:
+            raise Unavailable(f"Kafka at {self._common['bootstrap.servers']} does not answer") from e
+
+    def _translated(self, e: KafkaException) -> Exception:
+        error: KafkaError = e.args[0]
+        if error.retriable() or error.code() in _AWAY:
+            return Unavailable(f"Kafka at {self._common['bootstrap.servers']} is away: {error.str()}")
+        return StackError(f"Kafka refused: {error.str()}")
+
+
+class KafkaReader:
+    """Reads partitions by assignment, without a group."""
+
+    def __init__(self, common: Mapping[str, Any], starts: Mapping[TopicPartition, int]) -> None:
+        self._consumer = Consumer(
+            {**common, **CONSUMER, "group.id": "headrace-reader", "enable.partition.eof": True}, logger=log
+        )
+        self._reached = dict(starts)
+        self._consumer.assign([KafkaPartition(tp.topic, tp.partition, at) for tp, at in starts.items()])
+
+    def poll(self, limit: int, timeout: float) -> list[Chunk]:
+        records = []
+        for message in self._consumer.consume(limit, timeout):
+            error = message.error()
+            if error is None:
+                records.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._reached[_tp(message)] = max(self._reached[_tp(message)], _offset(message))
+            else:
+                _raise_unless_passing(error)
+        chunks = chunked(records)
+        for chunk in chunks:
+            self._reached[chunk.tp] = max(self._reached[chunk.tp], chunk.next_offset)
+        return chunks
+
+    def reached(self, tp: TopicPartition) -> int:
+        return self._reached[tp]
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class KafkaGroupReader:
+    """A group member: eager range assignor, committed offsets with metadata, partitions paused when they come."""
+
+    def __init__(self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener) -> None:
+        self.consumer = Consumer({**conf, **CONSUMER, **_given(conf)}, logger=log)
+        self._listener = listener
+        self.consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    def poll(self, limit: int, timeout: float) -> list[Chunk]:
+        records = []
+        for message in self.consumer.consume(limit, timeout):
+            error = message.error()
+            if error is None:
+                records.append(message)
+            else:
+                _raise_unless_passing(error)
+        return chunked(records)
+
+    def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
+        asked = [KafkaPartition(tp.topic, tp.partition) for tp in tps]
+        try:
+            answer = self.consumer.committed(asked, timeout=COMMITTED_S)
+        except KafkaException as e:
+            raise Unavailable(f"Kafka gives no committed offsets: {e.args[0].str()}") from e
+        return {TopicPartition(p.topic, p.partition): _position(p) for p in answer}
+
+    def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
+        # Not seek: it is refused for a partition whose fetching has not begun.
+        parts = [KafkaPartition(tp.topic, tp.partition, at) for tp, at in offsets.items()]
+        self.consumer.assign(parts)
+        self.consumer.pause(parts)
+
+    def pause(self, tps: Sequence[TopicPartition]) -> None:
+        self.consumer.pause([KafkaPartition(*tp) for tp in tps])
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None:
+        self.consumer.resume([KafkaPartition(*tp) for tp in tps])
+
+    def close(self) -> None:
+        self.consumer.close()
+
+    def _assigned(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
+        positions = self.committed([TopicPartition(p.topic, p.partition) for p in parts])
+        consumer.assign([KafkaPartition(tp.topic, tp.partition, at.offset) for tp, at in positions.items()])
+        consumer.pause(parts)
+        self._listener.on_assigned(list(positions))
+
+    def _revoked(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
+        self._listener.on_revoked([TopicPartition(p.topic, p.partition) for p in parts])
+
+    def _lost(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
+        self._listener.on_lost([TopicPartition(p.topic, p.partition) for p in parts])
+
+
+def chunked(messages: Sequence[Message]) -> list[Chunk]:
+    """Sort messages into one chunk a partition, each in the order read."""
+    by_partition: dict[tuple[str, int], list[Message]] = {}
+    for m in messages:
+        by_partition.setdefault((m.topic(), m.partition()), []).append(m)  # type: ignore[arg-type]
+    return [
+        Chunk(
+            TopicPartition(*tp),
+            np.array([m.offset() for m in found], dtype=np.int64),
+            [m.key() for m in found],
+            [m.value() for m in found],
+        )
+        for tp, found in by_partition.items()
+    ]
+
+
+_AWAY = {
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
+
+
+def _raise_unless_passing(error: KafkaError) -> None:
+    """An error the client gets over by itself is logged; one it does not is raised."""
+    if error.fatal():
+        raise Fenced(f"Kafka ended this member: {error.str()}")
+    if error.retriable() or error.code() in _AWAY:
+        log.warning("kafka is away, waiting: %s", error.str())
+        return
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise ConfigError(f"{error.str()}: run `headrace init PIPELINE` first")
+    if error.code() == KafkaError._MAX_POLL_EXCEEDED:
+        log.warning("this member was too slow and has left the group: %s", error.str())
+        return
+    raise StackError(f"Kafka: {error.str()}")
+
+
+def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's own properties win over the platform's, but for those that exactly-once rests on."""
+    sacred = {
+        "isolation.level",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "partition.assignment.strategy",
+    }
+    return {k: v for k, v in conf.items() if k not in sacred}
+
+
+def _position(p: KafkaPartition) -> Position:
+    offset = max(p.offset, 0)
+    return Position(offset, int(p.metadata) if p.metadata else offset)
+
+
+def _tp(m: Message) -> TopicPartition:
+    return TopicPartition(str(m.topic()), int(m.partition() or 0))
+
+
+def _offset(m: Message) -> int:
+    return int(m.offset() or 0)

@@ -1,0 +1,336 @@
+"""The exactly-once loop, the one place where processors meet Kafka.
+
+Read a batch, process it partition by partition, write, and at most every ``commit_interval`` send the
+input offsets to the transaction and commit. A crash anywhere leaves either all of a step or nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from headrace.errors import Fenced, HeadraceError, TooManyFailures, TransactionAborted, Unavailable
+from headrace.log import faults
+from headrace.log.base import Chunk, GroupReader, Log, Output, Position, TopicPartition, Writer, read_range
+from headrace.log.processor import IDLE, Processor, Step
+
+log = logging.getLogger("headrace.loop")
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Settings of one loop.
+
+    Attributes:
+        group: consumer group, and stem of the transactional id.
+        worker: name of this member; unique among live workers. One that comes back under the same name
+            ends at once what its predecessor left open.
+        commit_interval: seconds between commits, at most.
+        batch: records read at a time.
+        failure_limit: share of the last records on which user code may fail before the worker stops.
+    """
+
+    group: str
+    worker: str
+    commit_interval: float = 0.1
+    batch: int = 10_000
+    failure_limit: float = 0.5
+    idle_poll: float = 0.05
+
+
+DeadLetters = Callable[[Chunk, str], Output]
+"""From a one-record chunk and a traceback to its dead letter."""
+
+
+@dataclass
+class LoopStatus:
+    """What the loop tells of itself, for /health and /metrics. Written by the loop, read by anyone."""
+
+    ready: bool = False
+    paused: str = ""
+    records_in: dict[str, int] = field(default_factory=dict)
+    records_out: dict[str, int] = field(default_factory=dict)
+    commits: int = 0
+    aborts: int = 0
+    failures: int = 0
+    positions: dict[TopicPartition, int] = field(default_factory=dict)
+
+
+class ExactlyOnceLoop:
+    """Runs one processor as one member of its group.
+
+    Args:
+        log: the cluster, or its twin.
+        processor: what to run.
+        config: group, worker name and intervals.
+        dead_letter: makes the dead letter of a record on which the processor's own code failed.
+    """
+
+    def __init__(self, log: Log, processor: Processor, config: LoopConfig, dead_letter: DeadLetters) -> None:
+        self._log = log
+        self._processor = processor
+        self._config = config
+        self._dead_letter = dead_letter
+        self.status = LoopStatus()
+        self._stop = threading.Event()
+        self._assigned: set[TopicPartition] = set()
+        self._to_rebuild = False
+        self._waiting: dict[TopicPartition, Chunk] = {}
+        self._positions: dict[TopicPartition, Position] = {}
+        self._open_since: float | None = None
+        self._recent: deque[tuple[int, int]] = deque(maxlen=200)
+        self._backoff = 0.05
+        self._writer: Writer = log.writer(f"{config.group}.{config.worker}")
+        self._group: GroupReader = log.group(config.group, processor.inputs, config.worker, self)
+
+    def stop(self) -> None:
+        """Ask the loop to end: it commits what is done, and returns. Safe from any thread or signal handler."""
+        self._stop.set()
+
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Go round until :meth:`stop` is called, or ``until`` says so.
+
+        Raises:
+            Fenced: another worker took this one's name, or the group threw it out for good.
+            TooManyFailures: user code failed on too many records.
+        """
+        try:
+            while not self._stop.is_set() and not until():
+                self.turn()
+            self._end_transaction()
+        finally:
+            self._close()
+
+    def turn(self) -> None:
+        """One round: read, process, perhaps commit. Waits a moment where there is nothing to do."""
+        try:
+            self._commit_if_due()
+            busy = self._open_since is not None
+            chunks = self._group.poll(self._config.batch, 0.005 if busy else self._config.idle_poll)
+            if self._to_rebuild:
+                # What a poll brought beside a rebalance is of the old assignment; it will be read again.
+                self._rebuild()
+                chunks = []
+            if chunks:
+                faults.point("after_read")
+            for tp in list(self._waiting):
+                self._again(tp)
+            for chunk in chunks:
+                if chunk.tp in self._assigned:
+                    self._take(chunk)
+            self._perform(self._processor.tick())
+            self._commit_if_due()
+            self._recovered()
+        except TransactionAborted as e:
+            self._abort_and_rewind(e)
+        except Unavailable as e:
+            self._pause(str(e))
+
+    # The group's listener: called from inside poll and close.
+
+    def on_assigned(self, tps: Sequence[TopicPartition]) -> None:
+        self._assigned = set(tps)
+        self._to_rebuild = True
+        log.info("assigned %s", ", ".join(map(str, sorted(tps))) or "nothing")
+
+    def on_revoked(self, tps: Sequence[TopicPartition]) -> None:
+        try:
+            self._end_transaction()
+        finally:
+            self._forget()
+
+    def on_lost(self, tps: Sequence[TopicPartition]) -> None:
+        log.warning("this worker lost its partitions: what it had open is given up")
+        try:
+            self._abort()
+        finally:
+            self._forget()
+
+    # Reading and state.
+
+    def _forget(self) -> None:
+        self._assigned = set()
+        self._waiting.clear()
+        self._positions.clear()
+        self._processor.assigned(())
+        self.status.positions = {}
+
+    def _rebuild(self) -> None:
+        """Bring the state to where the last commit left it, then let the partitions flow."""
+        tps = sorted(self._assigned)
+        self._waiting.clear()
+        self._positions.clear()
+        committed = self._group.committed(tps)
+        self._processor.assigned(tps)
+        for tp in tps:
+            at = committed[tp]
+            for chunk in read_range(self._log, {tp: (at.rebuild_from, at.offset)}):
+                self._attempt(chunk, lambda _: None)
+        self._group.rewind({tp: at.offset for tp, at in committed.items()})
+        self._to_rebuild = False
+        self._group.resume(tps)
+        self.status.positions = {tp: at.offset for tp, at in committed.items()}
+        self.status.ready = True
+
+    def _again(self, tp: TopicPartition) -> None:
+        chunk = self._waiting.pop(tp)
+        self._take(chunk)
+        if tp not in self._waiting:
+            self._group.resume([tp])
+
+    def _take(self, chunk: Chunk) -> None:
+        """Process a batch and put its outputs and its position into the transaction."""
+        try:
+            done = self._attempt(chunk, self._perform)
+        except Unavailable:
+            self._hold(chunk)
+            raise
+        if done < len(chunk):
+            self._hold(chunk.slice(done))
+        if done:
+            self._advance(chunk, done)
+
+    def _hold(self, rest: Chunk) -> None:
+        if rest.tp not in self._waiting:
+            self._group.pause([rest.tp])
+        self._waiting[rest.tp] = rest
+
+    def _advance(self, chunk: Chunk, done: int) -> None:
+        self._begin()
+        at = int(chunk.offsets[done - 1]) + 1
+        self._positions[chunk.tp] = Position(at, at)
+        self.status.positions[chunk.tp] = at
+        self.status.records_in[chunk.tp.topic] = self.status.records_in.get(chunk.tp.topic, 0) + done
+
+    def _attempt(self, chunk: Chunk, perform: Callable[[Step], None]) -> int:
+        """Process ``chunk``, in halves where user code fails, down to the record that does.
+
+        Returns:
+            How many records, from the start, are done with.
+        """
+        try:
+            step = self._processor.process(chunk)
+        except HeadraceError:
+            raise
+        except Exception:  # noqa: BLE001 - the processor runs the user's code, which may raise anything
+            if len(chunk) == 1:
+                self._fail(chunk, perform)
+                return 1
+            half = len(chunk) // 2
+            done = self._attempt(chunk.slice(0, half), perform)
+            if done < half:
+                return done
+            try:
+                return half + self._attempt(chunk.slice(half), perform)
+            except Unavailable:
+                return half
+        perform(step)
+        self._recent.append((len(chunk), 0))
+        return len(chunk) if step.consumed is None else step.consumed
+
+    def _fail(self, chunk: Chunk, perform: Callable[[Step], None]) -> None:
+        trace = traceback.format_exc()
+        self.status.failures += 1
+        self._recent.append((1, 1))
+        perform(Step([self._dead_letter(chunk, trace)]))
+        seen = sum(n for n, _ in self._recent)
+        failed = sum(f for _, f in self._recent)
+        if failed >= 20 and failed > self._config.failure_limit * seen:
+            raise TooManyFailures(
+                f"{self._processor.name} failed on {failed} of its last {seen} records, more than the limit of "
+                f"{self._config.failure_limit:.0%}; it stops at {chunk.tp} offset {chunk.offsets[0]}. "
+                f"Mend the code and start it again: nothing is lost. Last error: {trace.splitlines()[-1]}"
+            )
+
+    # Writing and committing.
+
+    def _perform(self, step: Step) -> None:
+        if step is IDLE or not step.outputs:
+            return
+        self._begin()
+        self._write(step.outputs, step.tracked)
+
+    def _write(self, outputs: Sequence[Output], tracked: Callable[[list[list[int]]], list[Output]] | None) -> None:
+        if tracked is None:
+            for output in outputs:
+                self._writer.write(output)
+        else:
+            self._write(tracked(self._writer.write_tracked(outputs)), None)
+        for output in outputs:
+            self.status.records_out[output.tp.topic] = self.status.records_out.get(output.tp.topic, 0) + len(output)
+
+    def _begin(self) -> None:
+        if self._open_since is None:
+            self._writer.begin()
+            self._open_since = time.monotonic()
+            faults.point("after_begin")
+
+    def _commit_if_due(self) -> None:
+        if self._open_since is not None and time.monotonic() - self._open_since >= self._config.commit_interval:
+            self._commit()
+
+    def _end_transaction(self) -> None:
+        """Commit what is open, or give it up."""
+        try:
+            self._commit()
+        except TransactionAborted as e:
+            log.warning("the last transaction is given up: %s", e)
+            self._abort()
+
+    def _commit(self) -> None:
+        if self._open_since is None:
+            return
+        faults.point("after_write")
+        if self._positions:
+            positions = {
+                tp: Position(at.offset, self._processor.rebuild_from(tp, at.offset))
+                for tp, at in self._positions.items()
+            }
+            self._writer.send_offsets(positions, self._group)
+        faults.point("after_offsets")
+        self._writer.commit()
+        faults.point("after_commit")
+        self._open_since = None
+        self._positions.clear()
+        self.status.commits += 1
+
+    def _abort(self) -> None:
+        if self._open_since is not None:
+            self._open_since = None
+            self._writer.abort()
+            self.status.aborts += 1
+
+    def _abort_and_rewind(self, cause: TransactionAborted) -> None:
+        """Give the transaction up; read and rebuild from what is committed."""
+        log.warning("transaction given up, reading again from the last commit: %s", cause)
+        self._to_rebuild = True
+        self._group.pause(sorted(self._assigned))
+        self._abort()
+        self._pause(str(cause))
+
+    def _pause(self, why: str) -> None:
+        if not self.status.paused:
+            log.warning("paused, trying again until it answers: %s", why)
+        self.status.paused = why
+        self._stop.wait(self._backoff)
+        self._backoff = min(self._backoff * 2, 2.0)
+
+    def _recovered(self) -> None:
+        if self.status.paused:
+            log.info("going on: %s has passed", self.status.paused)
+        self.status.paused = ""
+        self._backoff = 0.05
+
+    def _close(self) -> None:
+        self.status.ready = False
+        try:
+            self._group.close()
+        except (Fenced, TransactionAborted, Unavailable) as e:
+            log.warning("left the group without a commit: %s", e)
+        self._writer.close()
+        self._processor.close()

@@ -1,0 +1,359 @@
+"""The in-memory twin of Kafka: transactions, offset gaps, read_committed, groups with eager rebalances, fencing.
+
+It exists to test pure logic fast and is held to the contract suite that the real one passes. It keeps no
+data beyond the process and is never a substitute for Kafka where exactly-once is to be shown.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Literal
+
+import numpy as np
+
+from headrace.errors import ConfigError, Fenced, TransactionAborted
+from headrace.log.base import Chunk, GroupReader, Output, Position, RebalanceListener, TopicPartition
+from headrace.log.partitioner import partition_of
+
+
+@dataclass(slots=True)
+class _Entry:
+    key: bytes | None
+    value: bytes | None
+    transaction: _Transaction | None
+    control: bool = False
+
+    @property
+    def visible(self) -> bool:
+        return not self.control and (self.transaction is None or self.transaction.state == "committed")
+
+
+@dataclass(slots=True)
+class _Transaction:
+    state: Literal["open", "committed", "aborted"] = "open"
+    touched: set[TopicPartition] = field(default_factory=set)
+    positions: dict[str, dict[TopicPartition, Position]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Group:
+    committed: dict[TopicPartition, Position] = field(default_factory=dict)
+    members: list[MemoryGroupReader] = field(default_factory=list)
+    generation: int = 0
+
+    def changed(self) -> None:
+        self.generation += 1
+
+
+class MemoryLog:
+    """A cluster in memory. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Condition(threading.RLock())
+        self.entries: dict[TopicPartition, list[_Entry]] = {}
+        self.groups: dict[str, _Group] = {}
+        self.epochs: dict[str, MemoryWriter] = {}
+
+    def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> list[str]:
+        with self.lock:
+            new = [t for t in topics if TopicPartition(t, 0) not in self.entries]
+            for name in new:
+                for p in range(topics[name][0]):
+                    self.entries[TopicPartition(name, p)] = []
+            return new
+
+    def add_partitions(self, topic: str, count: int) -> None:
+        with self.lock:
+            for p in range(self.partitions(topic), count):
+                self.entries[TopicPartition(topic, p)] = []
+            for group in self.groups.values():
+                group.changed()
+
+    def partitions(self, topic: str) -> int:
+        n = sum(1 for tp in self.entries if tp.topic == topic)
+        if not n:
+            raise ConfigError(f"Kafka has no topic {topic}: run `headrace init PIPELINE` first")
+        return n
+
+    def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
+        with self.lock:
+            return {p: (0, self.stable_end(TopicPartition(topic, p))) for p in range(self.partitions(topic))}
+
+    def members(self, group: str) -> set[str]:
+        with self.lock:
+            return {m.member for m in self.groups.get(group, _Group()).members}
+
+    def reader(self, starts: Mapping[TopicPartition, int]) -> MemoryReader:
+        return MemoryReader(self, starts)
+
+    def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> MemoryGroupReader:
+        return MemoryGroupReader(self, name, topics, member, listener)
+
+    def writer(self, transactional_id: str) -> MemoryWriter:
+        return MemoryWriter(self, transactional_id)
+
+    def sender(self, name: str) -> MemorySender:
+        return MemorySender(self)
+
+    def expire(self, group: str, member: str) -> None:
+        """Drop a member as a broker does whose session has run out: it is not told until it calls."""
+        with self.lock:
+            self.groups[group].members = [m for m in self.groups[group].members if m.member != member]
+            self.groups[group].changed()
+
+    def stable_end(self, tp: TopicPartition) -> int:
+        entries = self.entries[tp]
+        first_open = (i for i, e in enumerate(entries) if e.transaction is not None and e.transaction.state == "open")
+        return next(first_open, len(entries))
+
+    def visible(self, tp: TopicPartition, start: int, limit: int) -> tuple[Chunk | None, int]:
+        """Up to ``limit`` visible records from ``start``, and the offset reached."""
+        end = self.stable_end(tp)
+        offsets: list[int] = []
+        at = start
+        for at in range(start, end):
+            if self.entries[tp][at].visible:
+                offsets.append(at)
+                if len(offsets) == limit:
+                    break
+        else:
+            at = end - 1
+        reached = max(start, at + 1)
+        if not offsets:
+            return None, reached
+        found = [self.entries[tp][o] for o in offsets]
+        return Chunk(tp, np.array(offsets), [e.key for e in found], [e.value for e in found]), reached
+
+    def append(self, tp: TopicPartition, entry: _Entry) -> int:
+        if tp not in self.entries:
+            raise ConfigError(f"Kafka has no partition {tp}: run `headrace init PIPELINE` first")
+        self.entries[tp].append(entry)
+        self.lock.notify_all()
+        return len(self.entries[tp]) - 1
+
+
+class MemoryReader:
+    """Reads partitions by assignment."""
+
+    def __init__(self, log: MemoryLog, starts: Mapping[TopicPartition, int]) -> None:
+        self._log = log
+        self._at = dict(starts)
+
+    def poll(self, limit: int, timeout: float) -> list[Chunk]:
+        return _poll(self._log, self._at, set(), limit, timeout)
+
+    def reached(self, tp: TopicPartition) -> int:
+        return self._at[tp]
+
+    def close(self) -> None:
+        self._at.clear()
+
+
+class MemoryGroupReader:
+    """A group member. A rebalance completes when every live member has polled since it began."""
+
+    def __init__(
+        self, log: MemoryLog, name: str, topics: Sequence[str], member: str, listener: RebalanceListener
+    ) -> None:
+        self._log = log
+        self._topics = list(topics)
+        self._listener = listener
+        self.member = member
+        self.joined = -1
+        self.assigned: set[TopicPartition] = set()
+        self._settled = -1
+        self._at: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
+        self.closed = False
+        with log.lock:
+            self._group = log.groups.setdefault(name, _Group())
+            self.name = name
+            self._group.members.append(self)
+            self._group.changed()
+
+    def poll(self, limit: int, timeout: float) -> list[Chunk]:
+        with self._log.lock:
+            self._rebalance()
+            if self._settled != self._group.generation:
+                return []
+            return _poll(self._log, self._at, self._paused, limit, timeout)
+
+    def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
+        with self._log.lock:
+            return {tp: self._group.committed.get(tp, Position(0, 0)) for tp in tps}
+
+    def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self._at = dict(offsets)
+        self._paused = set(offsets)
+
+    def pause(self, tps: Sequence[TopicPartition]) -> None:
+        self._paused.update(tps)
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None:
+        self._paused.difference_update(tps)
+
+    def close(self) -> None:
+        with self._log.lock:
+            if self.alive:
+                self._listener.on_revoked(sorted(self.assigned))
+                self._group.members.remove(self)
+                self._group.changed()
+            self.closed = True
+
+    @property
+    def alive(self) -> bool:
+        return self in self._group.members
+
+    @property
+    def current(self) -> bool:
+        """Whether the broker would take this member's offsets: it has not yet joined a later generation."""
+        return self.alive and self.joined == self._settled
+
+    def _rebalance(self) -> None:
+        group = self._group
+        if not self.alive:
+            lost, self.assigned = sorted(self.assigned), set()
+            self._listener.on_lost(lost)
+            group.members.append(self)
+            group.changed()
+        if self.joined != group.generation:
+            if self.assigned:
+                gone, self.assigned = sorted(self.assigned), set()
+                self._listener.on_revoked(gone)
+            self.joined = group.generation
+        if self._settled != group.generation and all(m.joined == group.generation for m in group.members):
+            self._take(self._share())
+            self._settled = group.generation
+
+    def _take(self, tps: list[TopicPartition]) -> None:
+        self.assigned = set(tps)
+        self._at = {tp: at.offset for tp, at in self.committed(tps).items()}
+        self._paused = set(tps)
+        self._listener.on_assigned(tps)
+
+    def _share(self) -> list[TopicPartition]:
+        """The range assignor: per topic, members in order of name take consecutive partitions."""
+        share = []
+        for topic in self._topics:
+            members = sorted(m.member for m in self._group.members if topic in m._topics)
+            base, extra = divmod(self._log.partitions(topic), len(members))
+            rank = members.index(self.member)
+            start = rank * base + min(rank, extra)
+            share += [TopicPartition(topic, p) for p in range(start, start + base + (rank < extra))]
+        return share
+
+
+class MemoryWriter:
+    """A transactional producer. Making one with the same id fences this one and aborts what it left open."""
+
+    def __init__(self, log: MemoryLog, transactional_id: str) -> None:
+        self._log = log
+        self._id = transactional_id
+        self._open: _Transaction | None = None
+        with log.lock:
+            if (old := log.epochs.get(transactional_id)) and old._open:
+                old._end("aborted")
+            log.epochs[transactional_id] = self
+
+    def begin(self) -> None:
+        self._check()
+        self._open = _Transaction()
+
+    def write(self, output: Output) -> None:
+        self.write_tracked([output])
+
+    def write_tracked(self, outputs: Sequence[Output]) -> list[list[int]]:
+        with self._log.lock:
+            transaction = self._transaction()
+            offsets = []
+            for output in outputs:
+                transaction.touched.add(output.tp)
+                pairs = zip(output.keys, output.values, strict=True)
+                offsets.append([self._log.append(output.tp, _Entry(k, v, transaction)) for k, v in pairs])
+            return offsets
+
+    def send_offsets(self, positions: Mapping[TopicPartition, Position], group: GroupReader) -> None:
+        with self._log.lock:
+            transaction = self._transaction()
+            if not isinstance(group, MemoryGroupReader) or not group.current:
+                raise TransactionAborted(f"{self._id}: the group no longer knows this member (UNKNOWN_MEMBER_ID)")
+            transaction.positions.setdefault(group.name, {}).update(positions)
+
+    def commit(self) -> None:
+        self._transaction()
+        self._end("committed")
+
+    def abort(self) -> None:
+        self._check()
+        if self._open:
+            self._end("aborted")
+
+    def close(self) -> None:
+        with self._log.lock:
+            if self._open and self._log.epochs.get(self._id) is self:
+                self._end("aborted")
+
+    def _transaction(self) -> _Transaction:
+        self._check()
+        if self._open is None:
+            raise TransactionAborted(f"{self._id}: no transaction is open")
+        return self._open
+
+    def _check(self) -> None:
+        if self._log.epochs.get(self._id) is not self:
+            raise Fenced(f"another worker runs as {self._id}; this one stops")
+
+    def _end(self, state: Literal["committed", "aborted"]) -> None:
+        with self._log.lock:
+            transaction, self._open = self._open, None
+            if transaction is None:
+                return
+            transaction.state = state
+            for tp in sorted(transaction.touched):
+                self._log.append(tp, _Entry(None, None, transaction, control=True))
+            if state == "committed":
+                for name, positions in transaction.positions.items():
+                    self._log.groups[name].committed.update(positions)
+            self._log.lock.notify_all()
+
+
+class MemorySender:
+    """A plain producer."""
+
+    _unkeyed = count()
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+
+    def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
+        with self._log.lock:
+            n = self._log.partitions(topic)
+            for key, value in zip(keys, values, strict=True):
+                partition = next(self._unkeyed) % n if key is None else partition_of(key, n)
+                self._log.append(TopicPartition(topic, partition), _Entry(key, value, None))
+
+    def flush(self) -> None:
+        pass
+
+
+def _poll(
+    log: MemoryLog, at: dict[TopicPartition, int], paused: set[TopicPartition], limit: int, timeout: float
+) -> list[Chunk]:
+    deadline = time.monotonic() + timeout
+    with log.lock:
+        while True:
+            chunks: list[Chunk] = []
+            for tp in at.keys() - paused:
+                chunk, at[tp] = log.visible(tp, at[tp], limit - sum(map(len, chunks)))
+                if chunk is not None:
+                    chunks.append(chunk)
+                if sum(map(len, chunks)) >= limit:
+                    break
+            left = deadline - time.monotonic()
+            if chunks or left <= 0:
+                return chunks
+            log.lock.wait(left)

@@ -1,0 +1,305 @@
+"""The embedded stack with its real servers: it starts, keeps its data, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+from headrace.config import Settings
+from headrace.embedded import launch
+from headrace.embedded.stack import Stack
+from headrace.errors import StackError
+
+STRING = Schema('"string"', "AVRO")
+CLI = """
+import sys, typer
+from headrace.cli.stack import register
+from headrace.errors import HeadraceError
+app = typer.Typer()
+register(app)
+try:
+    app()
+except HeadraceError as e:
+    print(e, file=sys.stderr)
+    sys.exit(e.exit_code)
+"""
+OWNER = """
+import json, sys, time
+from pathlib import Path
+from headrace.embedded.stack import Stack
+with Stack(Path(sys.argv[1])) as stack:
+    print(json.dumps(stack.describe()), flush=True)
+    sys.stdin.read()
+"""
+
+
+def until(condition: Callable[[], bool], what: str, deadline_s: float = 20) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def pids(description: Any) -> list[int]:
+    return [description["kafka"]["pid"], description["registry"]["pid"]]
+
+
+def topics(bootstrap: str) -> set[str]:
+    return set(AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).topics)
+
+
+def add_topic(bootstrap: str, name: str) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(name, 1, 1)])[name].result(10)
+    until(lambda: name in topics(bootstrap), f"topic {name}")
+
+
+def subjects(url: str) -> list[str]:
+    return SchemaRegistryClient({"url": url}).get_subjects()
+
+
+def headrace(*args: str, state: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", CLI, *args, "--state", str(state)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("stack") / "state") as stack:
+        yield stack
+
+
+def test_a_started_stack_is_found_by_settings(stack: Stack) -> None:
+    settings = Settings(state=stack.state).located()
+    assert (settings.bootstrap, settings.registry_url) == (stack.bootstrap, stack.registry_url)
+
+
+def test_both_servers_listen_on_the_loopback_only(stack: Stack) -> None:
+    listening = {
+        connection.laddr.ip
+        for pid in pids(stack.describe())
+        for connection in psutil.Process(pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_a_second_stack_in_the_same_folder_is_refused(stack: Stack) -> None:
+    with pytest.raises(StackError) as caught:
+        Stack(stack.state).start()
+    assert str(caught.value) == (
+        f"a stack already runs in {stack.state} (process {os.getpid()}): stop it with `headrace down`, "
+        "or name another folder with --state"
+    )
+    refused = headrace("down", state=stack.state)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"the stack in {stack.state} belongs to process {os.getpid()} (")
+    stack.check()
+
+
+def test_schemas_must_stay_compatible(stack: Stack) -> None:
+    registry = SchemaRegistryClient({"url": stack.registry_url})
+    registry.register_schema("compatible", STRING)
+    assert registry.test_compatibility("compatible", Schema('"int"', "AVRO")) is False
+    registry.delete_subject("compatible")
+
+
+def test_topics_and_schemas_outlive_a_restart_at_the_same_addresses(stack: Stack) -> None:
+    addresses = (stack.bootstrap, stack.registry_url)
+    add_topic(stack.bootstrap, "kept")
+    SchemaRegistryClient({"url": stack.registry_url}).register_schema("kept", STRING)
+    before = pids(stack.describe())
+    stack.stop()
+    assert [pid for pid in before if alive(pid)] == []
+    assert not (stack.state / "stack.json").exists()
+    stack.start()
+    assert (stack.bootstrap, stack.registry_url) == addresses
+    assert topics(stack.bootstrap) == {"kept"}
+    assert subjects(stack.registry_url) == ["kept"]
+
+
+def test_a_killed_broker_comes_back_with_its_data_at_the_same_address(stack: Stack) -> None:
+    bootstrap = stack.bootstrap
+    add_topic(bootstrap, "survivor")
+    stack.kill_broker()
+    with pytest.raises(StackError, match=r"^Kafka ended with code -9: see the end of its log\n.*kafka\.log:\n"):
+        stack.check()
+    stack.restart_broker()
+    assert stack.bootstrap == bootstrap
+    assert topics(bootstrap) == {"kept", "survivor"}
+    assert json.loads((stack.state / "stack.json").read_text()) == stack.describe()
+
+
+def test_the_registry_can_be_away_while_kafka_goes_on(stack: Stack) -> None:
+    url = stack.registry_url
+    stack.stop_registry()
+    with pytest.raises(OSError, match="refused"):
+        subjects(url)
+    assert topics(stack.bootstrap) == {"kept", "survivor"}
+    stack.start_registry()
+    assert stack.registry_url == url
+    assert subjects(url) == ["kept"]
+
+
+def test_two_stacks_run_side_by_side_and_fresh_wipes_only_its_own(stack: Stack, tmp_path: Path) -> None:
+    other = Stack(tmp_path / "other", registry=False)
+    other.start()
+    add_topic(other.bootstrap, "other")
+    assert topics(stack.bootstrap) == {"kept", "survivor"}
+    other.stop()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with Stack(tmp_path / "other", fresh=True, registry=False) as other:
+        assert topics(other.bootstrap) == set()
+        assert (tmp_path / "other" / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_someone_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(StackError) as caught:
+        Stack(tmp_path, fresh=True).start()
+    assert str(caught.value) == (
+        f"{tmp_path} is not empty and was not made by headrace: name another folder with --state"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError) as caught:
+        Stack(tmp_path / "file").start()
+    assert str(caught.value) == (
+        f"the state folder {tmp_path / 'file'} cannot be used: File exists. Name another with --state"
+    )
+
+
+def test_a_failed_start_quotes_the_log_and_leaves_nothing_running(tmp_path: Path) -> None:
+    mine = psutil.Process()
+    before = {child.pid for child in mine.children(recursive=True)}
+    with pytest.raises(StackError, match=r"(?s)^Kafka ended with code 1: .*\n.*kafka\.log:\n.*heap"):
+        Stack(tmp_path / "state", heap_mb=1).start()
+    assert {child.pid for child in mine.children(recursive=True)} == before
+    assert not (tmp_path / "state" / "stack.json").exists()
+
+
+def test_killing_the_parent_leaves_nothing_running(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OWNER, str(tmp_path / "state")]
+    owner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    servers = pids(json.loads(owner.stdout.readline()))
+    assert [alive(pid) for pid in servers] == [True, True]
+    owner.kill()
+    owner.communicate()
+    until(lambda: not any(alive(pid) for pid in servers), "servers end with their parent")
+
+
+def test_where_the_kernel_does_not_help_the_launcher_watches_its_parent(tmp_path: Path) -> None:
+    child = f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(f'{{os.getpid()}}.'); import time; time.sleep(99)"
+    watch = f"from headrace.embedded import launch; launch.watch({{}}, [{sys.executable!r}, '-c', {child!r}])"
+    parent = f"import os, subprocess, sys; subprocess.run([sys.executable, '-c', {watch!r}.format(os.getpid())])"
+    process = subprocess.Popen([sys.executable, "-c", parent])
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("."), "the child")
+    pid = int((tmp_path / "pid").read_text().rstrip("."))
+    assert alive(pid)
+    process.kill()
+    process.wait()
+    until(lambda: not alive(pid), "the child ends with its grandparent")
+
+
+def test_a_command_is_not_started_for_a_parent_that_is_gone(tmp_path: Path) -> None:
+    gone = launch.command(["touch", str(tmp_path / "started")])
+    gone[gone.index(str(os.getpid()))] = "1"
+    assert subprocess.run(gone).returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+NOTHING = {"kafka": None, "registry": None, "supervisor": None}
+
+
+def test_up_status_down(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    none = headrace("status", "--json", state=state)
+    assert (json.loads(none.stdout), none.returncode) == (NOTHING, 1)
+    assert headrace("status", state=state).returncode == 1
+    assert headrace("down", state=state).stdout == f"no stack runs in {state}\n"
+    assert not state.exists()
+
+    up = headrace("up", "--json", state=state)
+    assert up.returncode == 0, up.stderr
+    running = json.loads(up.stdout)
+    assert {key: set(value) for key, value in running.items() if key != "supervisor"} == {
+        "kafka": {"bootstrap", "pid", "log"},
+        "registry": {"url", "pid", "log"},
+    }
+    status = headrace("status", "--json", state=state)
+    assert (json.loads(status.stdout), status.returncode) == (running, 0)
+    again = headrace("up", "--json", state=state)
+    assert (json.loads(again.stdout), again.returncode) == (running, 0)
+    fresh = headrace("up", "--fresh", state=state)
+    assert fresh.returncode == 1
+    assert fresh.stderr == f"a stack runs in {state}: `headrace down` first, then `headrace up --fresh`\n"
+
+    down = headrace("down", state=state)
+    assert (down.stdout, down.returncode) == (f"the stack in {state} is stopped\n", 0)
+    assert [pid for pid in [*pids(running), running["supervisor"]] if alive(pid)] == []
+    assert headrace("status", "--json", state=state).returncode == 1
+
+
+def test_a_killed_supervisor_takes_its_servers_along(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    running = json.loads(headrace("up", "--json", state=state).stdout)
+    os.kill(running["supervisor"], signal.SIGKILL)
+    until(lambda: not any(alive(pid) for pid in pids(running)), "servers end with their supervisor")
+    assert json.loads(headrace("status", "--json", state=state).stdout) == NOTHING
+    assert headrace("down", state=state).stdout == f"no stack runs in {state}\n"
+    assert not (state / "stack.json").exists()
+
+
+def test_a_server_that_dies_stops_the_stack_and_the_log_says_why(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    running = json.loads(headrace("up", "--json", state=state).stdout)
+    os.kill(running["registry"]["pid"], signal.SIGKILL)
+    until(lambda: not alive(running["supervisor"]) and not alive(running["kafka"]["pid"]), "the rest stops")
+    said = (state / "logs" / "supervisor.log").read_text().splitlines()
+    assert said[1] == "the schema registry ended with code -9: see the end of its log"
+    assert said[2] == f"{running['registry']['log']}:"
+    assert not (state / "stack.json").exists()
+
+
+def test_ctrl_c_during_up_stops_everything(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    command = [sys.executable, "-c", CLI, "up", "--state", str(state)]
+    up = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    log = state / "logs" / "kafka.log"
+    until(log.exists, "Kafka begins to start")
+    started = [p for p in psutil.process_iter() if str(state) in " ".join(_command(p)) and p.pid != up.pid]
+    os.kill(up.pid, signal.SIGINT)
+    up.communicate(timeout=30)
+    assert up.returncode != 0
+    assert len(started) == 3
+    assert [p.pid for p in started if alive(p.pid)] == []
+
+
+def _command(process: Any) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
