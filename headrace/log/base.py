@@ -172,6 +172,9 @@ class Log(Protocol):
     def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """Partition -> first offset, and last stable offset: what a read_committed reader can reach."""
 
+    def high_watermarks(self, topic: str) -> dict[int, int]:
+        """Partition -> end of the log, records of open transactions included."""
+
     def members(self, group: str) -> set[str]:
         """Names of the group's live members."""
 

@@ -104,9 +104,13 @@ class KafkaLog:
 
     def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         parts = [KafkaPartition(topic, p) for p in range(self.partitions(topic))]
-        first = self._list_offsets(parts, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        last = self._list_offsets(parts, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        first = self._list_offsets(parts, _FIRST, IsolationLevel.READ_COMMITTED)
+        last = self._list_offsets(parts, _LAST, IsolationLevel.READ_COMMITTED)
         return {p.partition: (first[p.partition], last[p.partition]) for p in parts}
+
+    def high_watermarks(self, topic: str) -> dict[int, int]:
+        parts = [KafkaPartition(topic, p) for p in range(self.partitions(topic))]
+        return self._list_offsets(parts, _LAST, IsolationLevel.READ_UNCOMMITTED)
 
     def members(self, group: str) -> set[str]:
         future = self._admin.describe_consumer_groups([group], request_timeout=CALL_S)[group]
@@ -135,10 +139,11 @@ class KafkaLog:
     def sender(self, name: str) -> Sender:
         return KafkaSender({**self._common, "client.id": name})
 
-    def _list_offsets(self, parts: Sequence[KafkaPartition], spec: OffsetSpec) -> dict[int, int]:
-        futures = self._admin.list_offsets(
-            dict.fromkeys(parts, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=CALL_S
-        )
+    def _list_offsets(
+        self, parts: Sequence[KafkaPartition], spec: OffsetSpec, isolation: IsolationLevel
+    ) -> dict[int, int]:
+        asked = dict.fromkeys(parts, spec)
+        futures = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=CALL_S)
         return {p.partition: self._result(f).offset for p, f in futures.items()}
 
     def _result(self, future: Future[T], ignore: set[int] | None = None) -> T:
@@ -263,6 +268,8 @@ def chunked(messages: Sequence[Message]) -> list[Chunk]:
     ]
 
 
+_FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _AWAY = {
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,

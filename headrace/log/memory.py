@@ -83,6 +83,10 @@ class MemoryLog:
         with self.lock:
             return {p: (0, self.stable_end(TopicPartition(topic, p))) for p in range(self.partitions(topic))}
 
+    def high_watermarks(self, topic: str) -> dict[int, int]:
+        with self.lock:
+            return {p: len(self.entries[TopicPartition(topic, p)]) for p in range(self.partitions(topic))}
+
     def members(self, group: str) -> set[str]:
         with self.lock:
             return {m.member for m in self.groups.get(group, _Group()).members}

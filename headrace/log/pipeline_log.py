@@ -1,0 +1,151 @@
+"""The topics of one pipeline on one cluster, with their codecs: what every processor is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import polars as pl
+
+from headrace.codec.topic import Decoded, TopicCodec
+from headrace.codec.wire import Code
+from headrace.errors import SchemaError
+from headrace.log.base import Chunk, Log, Output, TopicPartition, read_all
+from headrace.pipeline import Pipeline
+from headrace.records import DeadLetter, Record
+from headrace.registry import Registry, subject_of
+from headrace.topics import TOPICS
+
+LONGEST_KEPT = 1_000_000
+"""Bytes of an original value that a dead letter keeps; the rest of a longer one is cut off, and said."""
+
+
+class PipelineLog:
+    """A pipeline's topics: names, codecs, dead letters, and control records in and out.
+
+    Args:
+        pipeline: the user's declaration.
+        log: the cluster, or its twin.
+        registry: the schema registry.
+    """
+
+    def __init__(self, pipeline: Pipeline, log: Log, registry: Registry) -> None:
+        self.pipeline = pipeline
+        self.log = log
+        self.registry = registry
+        self.codec = cache(self._codec)
+
+    def init(self) -> list[str]:
+        """Create the topics that are missing and register every schema; safe to repeat.
+
+        Returns:
+            The topics created.
+
+        Raises:
+            SchemaError: a schema is not compatible with what is registered.
+        """
+        for topic in TOPICS.values():
+            for schema in topic.schemas(self.pipeline):
+                self.registry.register(subject_of(self.topic(topic.name), schema), schema)
+        wanted = {self.topic(t.name): (self.pipeline.partitions if t.keyed else 1, t.config) for t in TOPICS.values()}
+        return self.log.create_topics(wanted)
+
+    def topic(self, name: str) -> str:
+        """Full name of a topic, e.g. ``flights.features``."""
+        return self.pipeline.topic(name)
+
+    def tp(self, name: str, partition: int = 0) -> TopicPartition:
+        """A partition of one of the pipeline's topics."""
+        return TopicPartition(self.topic(name), partition)
+
+    def rows(self, name: str, partition: int, frame: pl.DataFrame, keys: Sequence[bytes | None]) -> Output:
+        """Each row of ``frame`` as a record of the topic's first type."""
+        return Output(self.tp(name, partition), keys, self.codec(name).encode(frame))
+
+    def control(self, name: str, records: Sequence[Record], keys: Sequence[str], partition: int = 0) -> Output:
+        """Control records for one partition of a topic."""
+        codec = self.codec(name)
+        return Output(self.tp(name, partition), [k.encode() for k in keys], [codec.encode_control(r) for r in records])
+
+    def read_control(self, name: str) -> Iterator[tuple[int, Record]]:
+        """Every control record of a one-partition topic now, with its offset. Damaged ones are passed over."""
+        for chunk in read_all(self.log, self.topic(name)):
+            yield from self.control_records(chunk)
+
+    def control_records(self, chunk: Chunk) -> Iterator[tuple[int, Record]]:
+        """The control records of a chunk with their offsets. Damaged ones are passed over."""
+        codec = self.codec(self.short(chunk.tp.topic))
+        for offset, value in zip(chunk.offsets.tolist(), chunk.values, strict=True):
+            try:
+                yield offset, codec.decode_control(value)
+            except SchemaError:
+                continue
+
+    def damaged_control(self, chunk: Chunk) -> list[tuple[int, str]]:
+        """Place and reason of the records of a control chunk that cannot be decoded."""
+        codec = self.codec(self.short(chunk.tp.topic))
+        found = []
+        for place, value in enumerate(chunk.values):
+            try:
+                codec.decode_control(value)
+            except SchemaError as e:
+                found.append((place, str(e)))
+        return found
+
+    def short(self, topic: str) -> str:
+        """The topic's name within the pipeline: ``flights.features`` -> ``features``."""
+        return topic.removeprefix(f"{self.pipeline.name}.")
+
+    def dead_letters(self, stage: str, chunk: Chunk, decoded: Decoded) -> list[Output]:
+        """Dead letters of the records of ``chunk`` that could not be decoded."""
+        failed = [(place, Code(decoded.codes[place]).label, why) for place, why in decoded.reasons.items()]
+        return self.dead(stage, chunk, failed)
+
+    def dead(self, stage: str, chunk: Chunk, failed: Sequence[tuple[int, str, str]]) -> list[Output]:
+        """Dead letters for records of ``chunk``, each given as place, code and reason."""
+        if not failed:
+            return []
+        letters = [
+            DeadLetter(
+                stage=stage,
+                code=code,
+                reason=reason,
+                topic=chunk.tp.topic,
+                partition=chunk.tp.partition,
+                offset=int(chunk.offsets[place]),
+                key=chunk.keys[place],
+                value=_cut(chunk.values[place]),
+            )
+            for place, code, reason in failed
+        ]
+        return [self._letters(letters, chunk)]
+
+    def failure(self, stage: str, chunk: Chunk, trace: str) -> Output:
+        """Dead letter of a one-record chunk on which a processor's own code failed."""
+        letter = DeadLetter(
+            stage=stage,
+            code="processor_failed",
+            reason=trace.strip().splitlines()[-1],
+            topic=chunk.tp.topic,
+            partition=chunk.tp.partition,
+            offset=int(chunk.offsets[0]),
+            key=chunk.keys[0],
+            value=_cut(chunk.values[0]),
+            traceback=trace,
+        )
+        return self._letters([letter], chunk)
+
+    def _letters(self, letters: Sequence[DeadLetter], chunk: Chunk) -> Output:
+        codec = self.codec("dead")
+        return Output(
+            self.tp("dead", chunk.tp.partition),
+            [letter.key for letter in letters],
+            [codec.encode_control(letter) for letter in letters],
+        )
+
+    def _codec(self, name: str) -> TopicCodec:
+        return TopicCodec(self.topic(name), TOPICS[name].schemas(self.pipeline), self.registry)
+
+
+def _cut(value: bytes | None) -> bytes | None:
+    return None if value is None else value[:LONGEST_KEPT]

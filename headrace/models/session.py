@@ -1,0 +1,110 @@
+"""A model that scores: an ONNX runtime session with fixed options, fed the way its manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+from functools import cache
+
+import numpy as np
+import onnxruntime as ort
+
+from headrace.errors import ModelRejected
+from headrace.models.package import Package
+from headrace.records import ModelManifest
+
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+PROVIDER = "CPUExecutionProvider"
+_WARM_UP = (1, 64)
+
+
+@cache
+def runtime_fingerprint() -> str:
+    """Sixteen hex digits that stand for everything a score's bits depend on beside model and input:
+    onnxruntime's version, provider and options, and the kind of processor."""
+    parts = [ort.__version__, PROVIDER, "intra=1", "optimise=all", platform.machine(), _cpu_flags()]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+class ScoringModel:
+    """One model, loaded and warm.
+
+    Args:
+        package: the checked bytes and their manifest.
+
+    Raises:
+        ModelRejected: onnxruntime refuses the bytes, or the graph is not what the manifest says.
+    """
+
+    def __init__(self, package: Package) -> None:
+        self.manifest: ModelManifest = package.manifest
+        self.model_id = package.manifest.model_id
+        self._pad = _padding(package.manifest.batching)
+        short = self.model_id[:12]
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._session = ort.InferenceSession(package.onnx, options, providers=[PROVIDER])
+        except Exception as e:  # noqa: BLE001 - onnxruntime raises many kinds, none with a common base
+            raise ModelRejected(f"model {short}: onnxruntime refuses it: {_one_line(e)}") from None
+        found = [(i.name, i.type, _width(i.shape)) for i in self._session.get_inputs()]
+        wanted = (package.manifest.inputs[0].name, "tensor(float)", len(package.manifest.features))
+        if found != [wanted]:
+            raise ModelRejected(f"model {short}: it takes {found}, the manifest says {[wanted]}")
+        outputs = {o.name for o in self._session.get_outputs()}
+        if package.manifest.score_output not in outputs:
+            raise ModelRejected(f"model {short}: it has no output {package.manifest.score_output!r}")
+        self._input = wanted[0]
+        try:
+            for rows in _WARM_UP:
+                self.score(np.zeros((rows, wanted[2]), dtype=np.float32))
+        except Exception as e:  # noqa: BLE001 - see above
+            raise ModelRejected(f"model {short}: it cannot score a row of zeros: {_one_line(e)}") from None
+
+    def score(self, rows: Matrix) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """Scores of ``rows``.
+
+        Args:
+            rows: float32 (n, features), columns in the manifest's order.
+
+        Returns:
+            float32 (n, k); for a binary target k is 1, the probability of 1.
+        """
+        n = len(rows)
+        if n < self._pad:
+            rows = np.concatenate([rows, np.zeros((self._pad - n, rows.shape[1]), dtype=np.float32)])
+        scores = np.asarray(self._session.run([self.manifest.score_output], {self._input: rows})[0], dtype=np.float32)
+        scores = scores.reshape(len(rows), -1)[:n]
+        return scores[:, 1:] if scores.shape[1] == 2 else scores
+
+
+def _padding(batching: str) -> int:
+    """Least number of rows to score at a time: ``any`` -> 1, ``at_least(n)`` -> n."""
+    if batching == "any":
+        return 1
+    if found := re.fullmatch(r"at_least\((\d{1,6})\)", batching):
+        return int(found[1])
+    raise ModelRejected(f"batching {batching!r}: this version knows 'any' and 'at_least(n)'")
+
+
+def _width(shape: list[object]) -> object:
+    return shape[1] if len(shape) == 2 else shape
+
+
+def _one_line(e: Exception) -> str:
+    return " ".join(str(e).split())[:300]
+
+
+def _cpu_flags() -> str:
+    """The vector instructions kernels are picked by, where the system tells."""
+    try:
+        with open("/proc/cpuinfo") as info:
+            flags = next((line for line in info if line.startswith("flags")), "")
+    except OSError:
+        return f"{platform.processor()}-{os.name}"
+    return " ".join(sorted(f for f in flags.split() if f.startswith(("avx", "sse", "fma", "amx"))))

@@ -1,0 +1,1 @@
+"""Topic -> topic: one module or folder a processor."""

@@ -1,0 +1,158 @@
+"""raw -> features and labels, by the pipeline's own functions, with history to the horizon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from headrace.errors import SchemaError
+from headrace.log.base import Chunk, TopicPartition
+from headrace.log.pipeline_log import PipelineLog
+from headrace.log.processor import Stateless, Step
+from headrace.pipeline import OFFSET
+
+
+@dataclass(frozen=True)
+class History:
+    """The raw rows of one partition that later features may look at, and the newest event time seen."""
+
+    rows: pl.DataFrame
+    newest: datetime | None
+
+
+class Preprocess(Stateless):
+    """Turns raw events into feature rows and labels.
+
+    A feature row depends on the rows before it in its partition whose event time lies within the pipeline's
+    horizon of the newest event so far, and on nothing else: not on where batches begin. An event that comes
+    more than ``lateness`` behind that newest event could need history already let go: it is dead-lettered.
+    """
+
+    name = "preprocess"
+
+    def __init__(self, topics: PipelineLog) -> None:
+        self._topics = topics
+        self._pipeline = topics.pipeline
+        self.inputs = (topics.topic("raw"),)
+        self._history: dict[int, History] = {}
+
+    def process(self, batch: Chunk) -> Step:
+        decoded = self._topics.codec("raw").decode(batch.values)
+        dead = self._topics.dead_letters(self.name, batch, decoded)
+        places = decoded.places()
+        rows = decoded.frame().with_columns(pl.Series(OFFSET, batch.offsets[places], dtype=pl.Int64))
+        history = self._history.get(batch.tp.partition)
+        rows, late = self._without_late(rows, history)
+        dead += self._topics.dead(self.name, batch, _late_letters(batch, late))
+        if rows.is_empty():
+            return Step(dead)
+        frame = rows if history is None else pl.concat([history.rows, rows])
+        features, unfit = self._features(frame, rows)
+        dead += self._topics.dead(self.name, batch, _places(batch, unfit))
+        labels = self._labels(frame, rows)
+        partition = batch.tp.partition
+        step = Step(
+            [
+                self._topics.rows("features", partition, features, _keys(features)),
+                self._topics.rows("labels", partition, labels, _keys(labels)),
+                *dead,
+            ]
+        )
+        self._history[partition] = self._kept(frame)
+        return step
+
+    def rebuild_from(self, tp: TopicPartition, position: int) -> int:
+        history = self._history.get(tp.partition)
+        return position if history is None or history.rows.is_empty() else int(history.rows[OFFSET][0])
+
+    def assigned(self, tps: Sequence[TopicPartition]) -> None:
+        self._history.clear()
+
+    def _without_late(self, rows: pl.DataFrame, history: History | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Split off the rows that come too far behind the newest event before them in the log."""
+        time = pl.col(self._pipeline.event_time)
+        newest = time.cum_max()
+        if history is not None and history.newest is not None:
+            newest = pl.max_horizontal(newest, pl.lit(history.newest, dtype=pl.Datetime("us", "UTC")))
+        is_late = rows.select((time < newest - self._pipeline.lateness).alias("late"))["late"]
+        return rows.filter(~is_late), rows.filter(is_late)
+
+    def _features(self, frame: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[int, str, str]]]:
+        """Feature records of the new rows, and (offset, code, reason) of those that no model can take."""
+        made = self._called(self._pipeline.features(frame), frame, self._pipeline.feature_columns, "features")
+        made = made.join(self._identity(rows), on=OFFSET, how="inner", maintain_order="left")
+        made = made.rename({OFFSET: "raw_offset"})
+        numbers = [c for c in self._pipeline.inputs if self._pipeline.feature_columns[c].is_float()]
+        not_finite = [(~pl.col(c).is_finite()).fill_null(True) for c in numbers]
+        missing = [pl.col(c).is_null() for c in self._pipeline.feature_columns if c not in numbers]
+        bad = made.filter(pl.any_horizontal(pl.lit(False), *not_finite, *missing))
+        if bad.is_empty():
+            return made, []
+        unfit = [
+            (int(row["raw_offset"]), "feature_not_finite", f"features() gave {_first_unfit(row)}")
+            for row in bad.iter_rows(named=True)
+        ]
+        return made.join(bad.select("raw_offset"), on="raw_offset", how="anti", maintain_order="left"), unfit
+
+    def _labels(self, frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        made = self._called(self._pipeline.labels(frame), frame, {"label": pl.Float64()}, "labels")
+        made = made.join(self._identity(rows), on=OFFSET, how="inner", maintain_order="left", suffix="_of_row")
+        if "label_time" not in made.columns:
+            made = made.with_columns(pl.col("event_time").alias("label_time"))
+        return made.with_columns(pl.lit("raw").alias("source"), pl.col(OFFSET).alias("source_offset"))
+
+    def _identity(self, rows: pl.DataFrame) -> pl.DataFrame:
+        p = self._pipeline
+        return rows.select(
+            pl.col(p.id).cast(pl.String).alias("id"),
+            pl.col(p.key).cast(pl.String).alias("key"),
+            pl.col(p.event_time).cast(pl.Datetime("us", "UTC")).alias("event_time"),
+            OFFSET,
+        )
+
+    def _called(
+        self, made: pl.DataFrame, frame: pl.DataFrame, columns: dict[str, pl.DataType], what: str
+    ) -> pl.DataFrame:
+        """Hold what a user's function returned to its contract."""
+        wanted = {OFFSET: pl.Int64(), **columns}
+        if missing := wanted.keys() - set(made.columns):
+            raise SchemaError(f"{what}() of pipeline {self._pipeline.name} gave no column {sorted(missing)[0]!r}")
+        if wrong := [n for n, t in wanted.items() if made.schema[n] != t and n != "label"]:
+            raise SchemaError(
+                f"{what}() of pipeline {self._pipeline.name} gave {wrong[0]!r} as {made.schema[wrong[0]]}, "
+                f"on an empty frame as {wanted[wrong[0]]}"
+            )
+        if made[OFFSET].is_duplicated().any() or not made[OFFSET].is_in(frame[OFFSET].implode()).all():
+            raise SchemaError(f"{what}() of pipeline {self._pipeline.name} must keep 'offset' as it came, once a row")
+        return made.sort(OFFSET)
+
+    def _kept(self, frame: pl.DataFrame) -> History:
+        """What later rows may look at: the horizon and the allowed lateness behind the newest event."""
+        time = frame[self._pipeline.event_time]
+        newest = time.max()
+        assert isinstance(newest, datetime)
+        keep = time >= newest - self._pipeline.horizon - self._pipeline.lateness
+        return History(frame.filter(keep), newest)
+
+
+def _late_letters(batch: Chunk, late: pl.DataFrame) -> list[tuple[int, str, str]]:
+    reason = "the event is further behind its partition's newest event than the pipeline's lateness allows"
+    return _places(batch, [(int(o), "too_late", reason) for o in late[OFFSET]])
+
+
+def _places(batch: Chunk, failed: list[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
+    """Offsets to places in the batch."""
+    return [(int(np.searchsorted(batch.offsets, offset)), code, reason) for offset, code, reason in failed]
+
+
+def _first_unfit(row: dict[str, object]) -> str:
+    name, value = next((n, v) for n, v in row.items() if v is None or (isinstance(v, float) and not np.isfinite(v)))
+    return f"{name} = {value}"
+
+
+def _keys(frame: pl.DataFrame) -> list[bytes | None]:
+    return [k.encode() for k in frame["key"]]
