@@ -151,6 +151,7 @@ class Rejection(Record):
     model_id: str
     by: str
     reason: str
+    order_offset: int | None = None
     at: datetime = Field(default_factory=now)
 
 

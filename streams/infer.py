@@ -74,6 +74,7 @@ class Infer(Stateless):
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
         self._in_force.clear()
         if tps:
+            self._topics.prepare("predictions", "workers", "dead")
             self._library.refresh()
 
     def close(self) -> None:

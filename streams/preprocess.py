@@ -71,6 +71,8 @@ class Preprocess(Stateless):
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
         self._history.clear()
+        if tps:
+            self._topics.prepare("features", "labels", "dead")
 
     def _without_late(self, rows: pl.DataFrame, history: History | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Split off the rows that come too far behind the newest event before them in the log."""

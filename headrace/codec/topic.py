@@ -76,6 +76,11 @@ class TopicCodec:
         self._parsed = [fastavro.parse_schema(copy.deepcopy(s)) for s in schemas]
         self._writers: dict[int, tuple[Code, int, Any, str]] = {}
 
+    def prepare(self) -> None:
+        """Look up the ids this codec writes with; later calls of :meth:`encode` need no registry."""
+        for kind in range(len(self.schemas)):
+            self._own_id(kind)
+
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode ``values``; a record that cannot be decoded gets a code and a reason, and no row."""
         codes = np.zeros(len(values), dtype=np.int8)

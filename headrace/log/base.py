@@ -37,6 +37,17 @@ class Chunk:
     keys: list[bytes | None]
     values: list[bytes | None]
 
+    @classmethod
+    def of(
+        cls,
+        tp: TopicPartition,
+        offsets: Sequence[int],
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+    ) -> Chunk:
+        """A chunk from plain sequences."""
+        return cls(tp, np.array(offsets, dtype=np.int64), list(keys), list(values))
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -200,10 +211,16 @@ def read_range(log: Log, ranges: Mapping[TopicPartition, tuple[int, int]], limit
             yield from _read_one(log, tp, start, stop, limit)
 
 
-def read_all(log: Log, topic: str, limit: int = 20_000) -> Iterator[Chunk]:
-    """Every committed record of a topic up to its last stable offsets now."""
+def read_all(log: Log, topic: str, limit: int = 20_000, *, settled: bool = False) -> Iterator[Chunk]:
+    """Every committed record of a topic up to its last stable offsets now.
+
+    With ``settled``, up to its high watermarks: transactions open now are waited for.
+    """
     bounds = log.bounds(topic)
-    return read_range(log, {TopicPartition(topic, p): b for p, b in sorted(bounds.items())}, limit)
+    ends = log.high_watermarks(topic) if settled else {p: end for p, (_, end) in bounds.items()}
+    for partition, (start, _) in sorted(bounds.items()):
+        if start < ends[partition]:
+            yield from _read_one(log, TopicPartition(topic, partition), start, ends[partition], limit)
 
 
 def _read_one(log: Log, tp: TopicPartition, start: int, stop: int, limit: int) -> Iterator[Chunk]:

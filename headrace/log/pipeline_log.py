@@ -8,6 +8,7 @@ from functools import cache
 import polars as pl
 
 from headrace.codec.topic import Decoded, TopicCodec
+from headrace.codec.types import polars_schema
 from headrace.codec.wire import Code
 from headrace.errors import SchemaError
 from headrace.log.base import Chunk, Log, Output, TopicPartition, read_all
@@ -58,6 +59,15 @@ class PipelineLog:
         """A partition of one of the pipeline's topics."""
         return TopicPartition(self.topic(name), partition)
 
+    def prepare(self, *names: str) -> None:
+        """Look up the ids of the topics' schemas now, so that no later write can meet a registry that is away."""
+        for name in names:
+            self.codec(name).prepare()
+
+    def columns(self, name: str) -> dict[str, pl.DataType]:
+        """Column name -> dtype of the topic's first record type."""
+        return polars_schema(TOPICS[name].schemas(self.pipeline)[0])
+
     def rows(self, name: str, partition: int, frame: pl.DataFrame, keys: Sequence[bytes | None]) -> Output:
         """Each row of ``frame`` as a record of the topic's first type."""
         return Output(self.tp(name, partition), keys, self.codec(name).encode(frame))
@@ -67,9 +77,12 @@ class PipelineLog:
         codec = self.codec(name)
         return Output(self.tp(name, partition), [k.encode() for k in keys], [codec.encode_control(r) for r in records])
 
-    def read_control(self, name: str) -> Iterator[tuple[int, Record]]:
-        """Every control record of a one-partition topic now, with its offset. Damaged ones are passed over."""
-        for chunk in read_all(self.log, self.topic(name)):
+    def read_control(self, name: str, *, settled: bool = False) -> Iterator[tuple[int, Record]]:
+        """Every control record of a one-partition topic now, with its offset. Damaged ones are passed over.
+
+        With ``settled``, transactions that are open now are waited for.
+        """
+        for chunk in read_all(self.log, self.topic(name), settled=settled):
             yield from self.control_records(chunk)
 
     def control_records(self, chunk: Chunk) -> Iterator[tuple[int, Record]]:
@@ -101,7 +114,9 @@ class PipelineLog:
         failed = [(place, Code(decoded.codes[place]).label, why) for place, why in decoded.reasons.items()]
         return self.dead(stage, chunk, failed)
 
-    def dead(self, stage: str, chunk: Chunk, failed: Sequence[tuple[int, str, str]]) -> list[Output]:
+    def dead(
+        self, stage: str, chunk: Chunk, failed: Sequence[tuple[int, str, str]], trace: str | None = None
+    ) -> list[Output]:
         """Dead letters for records of ``chunk``, each given as place, code and reason."""
         if not failed:
             return []
@@ -115,6 +130,7 @@ class PipelineLog:
                 offset=int(chunk.offsets[place]),
                 key=chunk.keys[place],
                 value=_cut(chunk.values[place]),
+                traceback=trace,
             )
             for place, code, reason in failed
         ]
@@ -122,18 +138,7 @@ class PipelineLog:
 
     def failure(self, stage: str, chunk: Chunk, trace: str) -> Output:
         """Dead letter of a one-record chunk on which a processor's own code failed."""
-        letter = DeadLetter(
-            stage=stage,
-            code="processor_failed",
-            reason=trace.strip().splitlines()[-1],
-            topic=chunk.tp.topic,
-            partition=chunk.tp.partition,
-            offset=int(chunk.offsets[0]),
-            key=chunk.keys[0],
-            value=_cut(chunk.values[0]),
-            traceback=trace,
-        )
-        return self._letters([letter], chunk)
+        return self.dead(stage, chunk, [(0, "processor_failed", trace.strip().splitlines()[-1])], trace)[0]
 
     def _letters(self, letters: Sequence[DeadLetter], chunk: Chunk) -> Output:
         codec = self.codec("dead")

@@ -1,0 +1,96 @@
+"""What has been published and decided, read from the topics: the manifests, and the state of governance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from headrace.log.base import Chunk, read_all
+from headrace.log.pipeline_log import PipelineLog
+from headrace.models.policy import PolicyTimeline
+from headrace.records import (
+    Activated,
+    Approval,
+    GateResult,
+    ModelManifest,
+    Record,
+    Rejection,
+    RolledBack,
+)
+
+
+class Published(NamedTuple):
+    """A manifest and its offset on the models topic."""
+
+    manifest: ModelManifest
+    offset: int
+
+
+def manifests_in(topics: PipelineLog, chunk: Chunk) -> dict[str, Published]:
+    """The manifests among the records of a chunk of the models topic; model chunks are not decoded."""
+    places = [i for i, key in enumerate(chunk.keys) if key is not None and b"/" not in key]
+    kept = Chunk.of(
+        chunk.tp, [int(chunk.offsets[i]) for i in places], [None] * len(places), [chunk.values[i] for i in places]
+    )
+    return {
+        record.model_id: Published(record, offset)
+        for offset, record in topics.control_records(kept)
+        if isinstance(record, ModelManifest)
+    }
+
+
+def published(topics: PipelineLog) -> dict[str, Published]:
+    """Every manifest on the models topic, by model id, in the order of publication."""
+    found: dict[str, Published] = {}
+    for chunk in read_all(topics.log, topics.topic("models"), limit=200):
+        found.update(manifests_in(topics, chunk))
+    return found
+
+
+@dataclass
+class Governance:
+    """The decisions of a pipeline, folded in log order. Taking a record twice changes nothing."""
+
+    gates: dict[str, dict[str, GateResult]] = field(default_factory=dict)
+    orders: dict[int, Approval | RolledBack] = field(default_factory=dict)
+    rejected: dict[str, Rejection] = field(default_factory=dict)
+    refused: dict[int, Rejection] = field(default_factory=dict)
+    activations: dict[str, Activated] = field(default_factory=dict)
+    timeline: PolicyTimeline = field(default_factory=PolicyTimeline)
+
+    def take(self, offset: int, record: Record) -> None:
+        """Fold in one decisions record."""
+        match record:
+            case GateResult():
+                self.gates.setdefault(record.model_id, {})[record.gate] = record
+            case Approval() | RolledBack():
+                self.orders[offset] = record
+            case Rejection(order_offset=None):
+                self.rejected[record.model_id] = record
+            case Rejection(order_offset=int() as order):
+                self.refused[order] = record
+            case Activated():
+                self.activations.setdefault(record.activation_id, record)
+                self.timeline.add(record)
+
+    def open_orders(self) -> dict[int, Approval | RolledBack]:
+        """Orders that are neither carried out nor refused, oldest first."""
+        done = {a.order_offset for a in self.activations.values()} | self.refused.keys()
+        return {o: order for o, order in sorted(self.orders.items()) if o not in done}
+
+    @property
+    def in_force(self) -> Activated | None:
+        """The latest activation of a policy."""
+        return list(self.activations.values())[-1] if self.activations else None
+
+    def champions(self) -> list[str]:
+        """Model ids in the order in which they first ruled."""
+        return list(dict.fromkeys(a.model_id for a in self.activations.values()))
+
+
+def governance(topics: PipelineLog) -> Governance:
+    """The decisions of a pipeline as they stand."""
+    state = Governance()
+    for offset, record in topics.read_control("decisions"):
+        state.take(offset, record)
+    return state

@@ -1,0 +1,77 @@
+"""Long work in a child process, while the loop goes on polling: one JSON spec in, one result folder out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from headrace.embedded.launch import command
+from headrace.errors import HeadraceError
+
+ERROR_FILE = "error.json"
+
+
+class ChildError(HeadraceError):
+    """A child process ended without a result; the message is its own, or the last lines it printed."""
+
+    def __init__(self, message: str, kind: str, trace: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.trace = trace
+
+
+class ChildJob:
+    """One run of ``python -m module``: reads ``spec`` (JSON) from its standard input and writes into a folder.
+
+    The spec goes through a pipe, so that credentials in it show in no process list. The child ends with us.
+    """
+
+    def __init__(self, module: str, spec: dict[str, Any]) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="headrace-"))
+        self._output = (self.folder / "output.txt").open("w+")
+        self._process = subprocess.Popen(
+            command([sys.executable, "-m", module, str(self.folder)]),
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(spec))
+        self._process.stdin.close()
+
+    def running(self) -> bool:
+        """Whether the child still runs."""
+        return self._process.poll() is None
+
+    def done(self) -> bool:
+        """Whether the child has ended well.
+
+        Raises:
+            ChildError: it ended badly.
+        """
+        code = self._process.poll()
+        if code is None:
+            return False
+        if code == 0:
+            return True
+        failure = self.folder / ERROR_FILE
+        if failure.exists():
+            said = json.loads(failure.read_text())
+            raise ChildError(said["message"], said["kind"], said["trace"])
+        self._output.seek(0)
+        tail = self._output.read()[-2000:]
+        raise ChildError(f"the child process ended with code {code}", "ChildDied", tail)
+
+    def close(self) -> None:
+        """End the child if it still runs, and remove its folder."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

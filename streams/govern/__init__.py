@@ -1,0 +1,1 @@
+"""Gates on candidates, orders from people, and activation: markers and their record in one transaction."""

@@ -1,0 +1,98 @@
+"""Examples from the log: exactly the ranges a trigger pins, hashed, and split by event time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from headrace.errors import TrainingRefused
+from headrace.log.base import read_range
+from headrace.log.pipeline_log import PipelineLog
+from headrace.pipeline import Pipeline
+from headrace.records import OffsetRange
+
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+Labels = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples in the order of partition and offset, and a hash over their bytes."""
+
+    rows: pl.DataFrame
+    root_hash: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One side of the split: x float32 (n, features), y float64 (n,) of 0 and 1."""
+
+    x: Matrix
+    y: Labels
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training before ``train_until``, validation from there to before ``validation_until``."""
+
+    train: Part
+    validation: Part
+    train_until: datetime
+    validation_until: datetime
+
+
+def read_examples(topics: PipelineLog, ranges: Sequence[OffsetRange]) -> Examples:
+    """Read the examples in the ranges.
+
+    The root hash is sha-256 over, for each partition in order, each record's length (8 bytes, big endian)
+    and bytes.
+    """
+    hashed = hashlib.sha256()
+    frames = []
+    codec = topics.codec("examples")
+    wanted = {topics.tp("examples", r.partition): (r.start, r.stop) for r in ranges}
+    for chunk in read_range(topics.log, dict(sorted(wanted.items()))):
+        for value in chunk.values:
+            hashed.update(len(value or b"").to_bytes(8, "big") + (value or b""))
+        frames.append(codec.decode(chunk.values).frame())
+    rows = pl.concat(frames) if frames else pl.DataFrame(schema=topics.columns("examples"))
+    return Examples(rows, hashed.hexdigest())
+
+
+def split(pipeline: Pipeline, examples: pl.DataFrame) -> Split:
+    """Split by event time: the newest span is for validation, what comes before it for training.
+
+    Raises:
+        TrainingRefused: too few examples on a side, or only one class.
+    """
+    training = pipeline.training
+    if examples.height < training.minimum:
+        raise TrainingRefused(
+            f"{examples.height} examples; pipeline {pipeline.name} trains on {training.minimum} or more"
+        )
+    newest = examples["event_time"].max()
+    assert isinstance(newest, datetime)
+    until = newest + timedelta(microseconds=1)
+    start = until - training.validation
+    time = pl.col("event_time")
+    older = time < start
+    if training.window is not None:
+        older &= time >= until - training.window
+    train = _part(pipeline, examples.filter(older))
+    validation = _part(pipeline, examples.filter(time >= start))
+    for name, part in (("training", train), ("validation", validation)):
+        if len(set(part.y.tolist())) < 2:
+            raise TrainingRefused(
+                f"the {name} set ({len(part.y)} examples, split at {start:%Y-%m-%d %H:%M}) does not hold both classes"
+            )
+    return Split(train, validation, start, until)
+
+
+def _part(pipeline: Pipeline, rows: pl.DataFrame) -> Part:
+    x = rows.select(pl.col(c).cast(pl.Float32) for c in pipeline.inputs).to_numpy()
+    return Part(np.ascontiguousarray(x), rows["label"].to_numpy())

@@ -1,0 +1,42 @@
+"""The child process of a training: ``python -m streams.retrain.job FOLDER`` with a spec on standard input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headrace.config import Settings
+from headrace.log.pipeline_log import PipelineLog
+from headrace.models.package import Package
+from headrace.records import ModelManifest, TrainingTrigger
+from streams import job
+from streams.retrain.dataset import read_examples
+from streams.retrain.fit import train
+
+MODEL, MANIFEST, WRITTEN = "model.onnx", "manifest.json", "written"
+
+
+def result(folder: Path) -> Package | None:
+    """What a job wrote, or None while it has not."""
+    if not (folder / WRITTEN).exists():
+        return None
+    manifest = ModelManifest.model_validate_json((folder / MANIFEST).read_text())
+    return Package(manifest, (folder / MODEL).read_bytes())
+
+
+def work(topics: PipelineLog, spec: dict[str, Any], folder: Path) -> None:
+    """Read the trigger's examples, train, write the package, then log to MLflow where one is configured."""
+    trigger = TrainingTrigger.model_validate(spec["trigger"])
+    trained = train(topics.pipeline, trigger, read_examples(topics, trigger.ranges), print)
+    (folder / MODEL).write_bytes(trained.package.onnx)
+    (folder / MANIFEST).write_text(trained.package.manifest.model_dump_json())
+    (folder / WRITTEN).touch()
+    settings = Settings(**spec["settings"])
+    if settings.mlflow_uri:
+        from streams.retrain.tracking import track
+
+        track(settings.mlflow_uri, trained)
+
+
+if __name__ == "__main__":
+    job.run("train", work)

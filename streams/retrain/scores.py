@@ -1,0 +1,20 @@
+"""Figures of merit of binary scores."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+Scores = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+
+def binary_metrics(y: Scores, p: Scores) -> dict[str, float]:
+    """AUC, log loss, Brier score and base rate of probabilities ``p`` (n,) against labels ``y`` (n,) of 0 and 1."""
+    clipped = np.clip(p, 1e-7, 1 - 1e-7)
+    return {
+        "auc": float(roc_auc_score(y, p)) if len(set(y.tolist())) == 2 else float("nan"),
+        "log_loss": float(log_loss(y, clipped, labels=[0.0, 1.0])),
+        "brier": float(brier_score_loss(y, clipped)),
+        "base_rate": float(np.mean(y)),
+        "count": float(len(y)),
+    }
