@@ -61,6 +61,9 @@ class Processor(Protocol):
 class Stateless:
     """Defaults for processors that keep no state from record to record."""
 
+    name: str
+    inputs: tuple[str, ...]
+
     def tick(self) -> Step:
         return IDLE
 

@@ -13,8 +13,6 @@ from headrace.models.catalog import Published, published
 from headrace.models.package import Package, fetch
 from headrace.records import ConsumerContract, GateResult
 from streams import job
-from streams.govern.gates import Case, judge
-from streams.retrain.dataset import read_examples
 
 RESULTS = "gates.json"
 _Results = TypeAdapter(list[GateResult])
@@ -27,6 +25,9 @@ def results(folder: Path) -> list[GateResult]:
 
 def work(topics: PipelineLog, spec: dict[str, Any], folder: Path) -> None:
     """Put the case together from the topics and judge it."""
+    from streams.govern.gates import Case, judge
+    from streams.retrain.dataset import read_examples
+
     models = published(topics)
     candidate = _fetched(topics, models[spec["candidate"]])
     champion = _fetched(topics, models[spec["champion"]]) if spec["champion"] else None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from headrace.errors import Unavailable
 from headrace.log.base import Chunk, Output, TopicPartition, read_all
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import IDLE, Stateless, Step
@@ -26,7 +27,8 @@ from headrace.records import (
     RolledBack,
     WorkerStatus,
 )
-from streams.child import ChildError
+from streams.child import ChildError, ChildJob
+from streams.govern.job import results
 
 log = logging.getLogger("headrace.govern")
 
@@ -38,6 +40,19 @@ class GateRun(Protocol):
         """The verdicts, or None while they are not all in. Raises ChildError when they cannot be had."""
 
     def close(self) -> None: ...
+
+
+class ChildGates:
+    """Gates in a child process."""
+
+    def __init__(self, job: ChildJob) -> None:
+        self._job = job
+
+    def results(self) -> list[GateResult] | None:
+        return results(self._job.folder) if self._job.done() else None
+
+    def close(self) -> None:
+        self._job.close()
 
 
 @dataclass(frozen=True)
@@ -133,17 +148,19 @@ class Govern(Stateless):
             return None
         model_id, run = self._gating
         try:
-            results = run.results()
+            verdicts = run.results()
         except ChildError as e:
             self._end_gates()
+            if e.kind == "Unavailable":
+                raise Unavailable(f"gates of model {model_id[:12]}: {e}") from None
             return self._decide([Rejection(model_id=model_id, by="gates", reason=f"the gates could not run: {e}")])
-        if results is None:
+        if verdicts is None:
             return None
         self._end_gates()
-        records: list[Record] = list(results)
-        for r in results:
+        records: list[Record] = list(verdicts)
+        for r in verdicts:
             log.info("gate %s on %s: %s, %s", r.gate, model_id[:12], "passed" if r.passed else "failed", r.summary)
-        if blocked := [r for r in results if not r.passed and r.mode == "block"]:
+        if blocked := [r for r in verdicts if not r.passed and r.mode == "block"]:
             reason = "; ".join(f"gate {r.gate}: {r.summary}" for r in blocked)
             records.append(Rejection(model_id=model_id, by="gates", reason=reason))
         return self._decide(records)

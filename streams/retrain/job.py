@@ -10,8 +10,6 @@ from headrace.log.pipeline_log import PipelineLog
 from headrace.models.package import Package
 from headrace.records import ModelManifest, TrainingTrigger
 from streams import job
-from streams.retrain.dataset import read_examples
-from streams.retrain.fit import train
 
 MODEL, MANIFEST, WRITTEN = "model.onnx", "manifest.json", "written"
 
@@ -26,6 +24,9 @@ def result(folder: Path) -> Package | None:
 
 def work(topics: PipelineLog, spec: dict[str, Any], folder: Path) -> None:
     """Read the trigger's examples, train, write the package, then log to MLflow where one is configured."""
+    from streams.retrain.dataset import read_examples
+    from streams.retrain.fit import train
+
     trigger = TrainingTrigger.model_validate(spec["trigger"])
     trained = train(topics.pipeline, trigger, read_examples(topics, trigger.ranges), print)
     (folder / MODEL).write_bytes(trained.package.onnx)

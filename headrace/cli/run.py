@@ -1,0 +1,87 @@
+"""``headrace run``: one processor, as one or several workers."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from headrace.cli.connect import (
+    KafkaOption,
+    PropertyOption,
+    RegistryOption,
+    StateOption,
+    open_pipeline,
+    settings_from,
+)
+from headrace.cli.extras import platform_module
+from headrace.errors import ConfigError
+from headrace.service import log_lines, run_service, worker_name
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command()(run)
+
+
+def run(
+    processor: Annotated[str, typer.Argument(help="preprocess, infer, join, retrain, govern or monitor.")],
+    pipeline: Annotated[
+        str, typer.Option(help="A name from headrace.toml, or module:attribute, or file.py:attribute.")
+    ],
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes; partitions are shared among them.")] = 1,
+    worker_id: Annotated[
+        str | None, typer.Option(help="Name of this worker, unique among live ones; kept, a restart recovers at once.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of /health and /metrics; 0: any free one.")] = 0,
+    host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
+    commit_ms: Annotated[int, typer.Option(min=1, help="Milliseconds between commits, at most.")] = 100,
+    kafka: KafkaOption = None,
+    registry: RegistryOption = None,
+    state: StateOption = None,
+    x: PropertyOption = None,
+) -> None:
+    """Run a processor until SIGTERM or Ctrl-C. Its open transaction is then committed or given up."""
+    build = platform_module("streams.build")
+    if processor not in build.PROCESSORS:
+        raise ConfigError(f"no processor {processor!r}; there are: {', '.join(build.PROCESSORS)}")
+    if workers > 1:
+        raise typer.Exit(_several(workers, worker_id or processor))
+    worker = worker_id or worker_name(processor)
+    log_lines(worker)
+    settings = settings_from(kafka, registry, state, x)
+    topics = open_pipeline(pipeline, settings, worker)
+    place = build.Place(topics, topics.log, settings, pipeline, worker)
+    loop = build.build(processor, place, commit_ms / 1000)
+    run_service(loop, {"pipeline": topics.pipeline.name, "processor": processor, "worker": worker}, host, port)
+
+
+def _several(workers: int, stem: str) -> int:
+    """Run this same command as several child processes; gives the first exit code that is not 0."""
+    from headrace.embedded.launch import command
+
+    same = [a for i, a in enumerate(sys.argv[1:]) if not _is_workers(i)]
+    children = [
+        subprocess.Popen(command([sys.executable, "-m", "headrace", *same, "--worker-id", f"{stem}-{i}"]))
+        for i in range(workers)
+    ]
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        for child in children:
+            child.terminate()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    codes = [child.wait() for child in children]
+    return next((code for code in codes if code), 0)
+
+
+def _is_workers(place: int) -> bool:
+    """Whether an argument is --workers or its value, or --worker-id or its value."""
+    given = sys.argv[1:]
+    names = ("--workers", "--worker-id")
+    return given[place].startswith(names) or (place > 0 and given[place - 1] in names)

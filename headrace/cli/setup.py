@@ -1,0 +1,69 @@
+"""``headrace init`` and ``headrace topics``: a pipeline's topics and schemas."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from headrace.cli.connect import (
+    JsonOption,
+    KafkaOption,
+    PipelineName,
+    PropertyOption,
+    RegistryOption,
+    StateOption,
+    open_pipeline,
+    settings_from,
+)
+from headrace.topics import TOPICS
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command()(init)
+    app.command()(topics)
+
+
+def init(
+    pipeline: PipelineName,
+    kafka: KafkaOption = None,
+    registry: RegistryOption = None,
+    state: StateOption = None,
+    x: PropertyOption = None,
+) -> None:
+    """Create a pipeline's topics and register its schemas. Safe to repeat."""
+    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
+    created = there.init()
+    typer.echo(f"{len(created)} topics created, {len(TOPICS) - len(created)} were there; schemas registered")
+
+
+def topics(
+    pipeline: PipelineName,
+    kafka: KafkaOption = None,
+    registry: RegistryOption = None,
+    state: StateOption = None,
+    x: PropertyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a pipeline's topics: what each carries, who writes and reads it, how far it reaches."""
+    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
+    ends = {name: there.log.bounds(there.topic(name)) for name in TOPICS}
+    if as_json:
+        bounds = {n: {p: {"first": a, "end": b} for p, (a, b) in found.items()} for n, found in ends.items()}
+        typer.echo(json.dumps(bounds))
+        return
+    table = Table("topic", "records", "writers", "readers", "kept", "end offsets", title=f"topics of {pipeline}")
+    for name, topic in TOPICS.items():
+        offsets = " ".join(str(end) for _, end in ends[name].values())
+        table.add_row(
+            there.topic(name),
+            ", ".join(topic.records),
+            ", ".join(topic.writers),
+            ", ".join(topic.readers),
+            topic.retention,
+            offsets,
+        )
+    Console().print(table)

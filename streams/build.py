@@ -1,0 +1,106 @@
+"""Every processor by name, put together for a pipeline on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from headrace.config import Settings
+from headrace.log.base import Log
+from headrace.log.loop import ExactlyOnceLoop, LoopConfig
+from headrace.log.pipeline_log import PipelineLog
+from headrace.log.processor import Processor
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a processor runs: its pipeline's topics, the cluster, how children find both, its worker name."""
+
+    topics: PipelineLog
+    log: Log
+    settings: Settings
+    reference: str
+    worker: str
+
+    def group(self, processor: str) -> str:
+        """Consumer group of a processor of this pipeline."""
+        return f"{self.topics.pipeline.name}.{processor}"
+
+
+def _preprocess(place: Place) -> Processor:
+    from streams.preprocess import Preprocess
+
+    return Preprocess(place.topics)
+
+
+def _infer(place: Place) -> Processor:
+    from streams.infer import Infer
+
+    return Infer(place.topics, place.log, place.worker)
+
+
+def _join(place: Place) -> Processor:
+    from streams.join import Join
+
+    return Join(place.topics)
+
+
+def _retrain(place: Place) -> Processor:
+    from streams.child import ChildJob
+    from streams.job import spec_of
+    from streams.retrain.processor import ChildTraining, Retrain
+
+    return Retrain(
+        place.topics,
+        lambda trigger: ChildTraining(
+            ChildJob(
+                "streams.retrain.job",
+                spec_of(place.reference, place.settings, trigger=trigger.model_dump(mode="json")),
+            )
+        ),
+    )
+
+
+def _govern(place: Place) -> Processor:
+    from streams.child import ChildJob
+    from streams.govern.processor import ChildGates, Govern
+    from streams.job import spec_of
+
+    return Govern(
+        place.topics,
+        lambda candidate, champion: ChildGates(
+            ChildJob(
+                "streams.govern.job",
+                spec_of(place.reference, place.settings, candidate=candidate, champion=champion),
+            )
+        ),
+        lambda: place.log.members(place.group("infer")),
+    )
+
+
+def _monitor(place: Place) -> Processor:
+    from streams.monitor.processor import Monitor
+
+    return Monitor(place.topics)
+
+
+PROCESSORS: dict[str, Callable[[Place], Processor]] = {
+    "preprocess": _preprocess,
+    "infer": _infer,
+    "join": _join,
+    "retrain": _retrain,
+    "govern": _govern,
+    "monitor": _monitor,
+}
+
+
+def build(name: str, place: Place, commit_interval: float = 0.1) -> ExactlyOnceLoop:
+    """The exactly-once loop of a processor."""
+    processor = PROCESSORS[name](place)
+    config = LoopConfig(
+        group=place.group(name),
+        worker=place.worker,
+        commit_interval=commit_interval,
+        failure_limit=place.topics.pipeline.failure_limit,
+    )
+    return ExactlyOnceLoop(place.log, processor, config, lambda chunk, trace: place.topics.failure(name, chunk, trace))
