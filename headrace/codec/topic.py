@@ -42,7 +42,7 @@ class Decoded:
     kinds: Codes
     reasons: dict[int, str]
     _rows: dict[int, list[dict[str, Any]]] = field(repr=False)
-    _columns: list[dict[str, pl.DataType]] = field(repr=False)
+    _schemas: list[Schema] = field(repr=False)
 
     def places(self, kind: int = 0) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Places in the batch of the records of type ``kind``, rising."""
@@ -52,7 +52,7 @@ class Decoded:
         """The records of type ``kind`` as columns, one row each, in the order of :meth:`places`."""
         rows = self._rows.get(kind, [])
         columns = []
-        for name, dtype in self._columns[kind].items():
+        for name, dtype in polars_schema(self._schemas[kind]).items():
             raw = pl.Series(name, [row[name] for row in rows], dtype=_physical(dtype), strict=True)
             columns.append(raw.cast(dtype))
         return pl.DataFrame(columns)
@@ -95,8 +95,7 @@ class TopicCodec:
             else:
                 codes[place] = code
                 reasons[place] = row
-        flat = [polars_schema(s) if kind in rows or kind == 0 else {} for kind, s in enumerate(self.schemas)]
-        return Decoded(codes, kinds, reasons, rows, flat)
+        return Decoded(codes, kinds, reasons, rows, self.schemas)
 
     def decode_control(self, value: bytes | None) -> Record:
         """Decode one control record.

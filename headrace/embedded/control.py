@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import cast
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 from rich.console import Console
 
 from headrace.config import running_stack

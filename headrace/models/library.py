@@ -16,7 +16,7 @@ from headrace.errors import HeadraceError, ModelRejected, Unavailable
 from headrace.log.base import Log, TopicPartition
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.package import fetch
-from headrace.models.policy import PolicyTimeline
+from headrace.models.policy import Marked, PolicyTimeline
 from headrace.models.session import ScoringModel
 from headrace.records import Activated, Approval, ModelManifest, Record, RolledBack
 
@@ -50,6 +50,7 @@ class ModelLibrary:
         self._pending: dict[int, list[str]] = {}
         self._activations: dict[str, list[str]] = {}
         self._wanted: set[str] = set()
+        self._latest: Marked | None = None
         self._events: queue.SimpleQueue[Loaded] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -75,6 +76,10 @@ class ModelLibrary:
         """Whether everything has been read that was there at the last :meth:`refresh`."""
         self._check()
         return all(self._reached[tp] >= target for tp, target in self._targets.items())
+
+    def latest(self) -> Marked | None:
+        """The policy of the activation written last."""
+        return self._latest
 
     def model(self, model_id: str) -> ScoringModel | None:
         """The loaded model, or None while it is not; asking for it has it loaded."""
@@ -142,6 +147,7 @@ class ModelLibrary:
                     self._activations[record.activation_id] = record.policy.models
                     self._wanted.update(self._pending.pop(record.order_offset, []))
                     self.timeline.add(record)
+                    self._latest = Marked(offset, record.activation_id, record.policy)
                     self.changed.set()
 
     def _load(self) -> None:

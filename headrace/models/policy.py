@@ -70,11 +70,6 @@ class PolicyTimeline:
         known = self._by_partition.get(partition, [])
         return bool(known) and offset < known[0].offset
 
-    def latest(self) -> Marked | None:
-        """The policy activated last, by any partition's newest marker."""
-        newest = [m[-1] for m in self._by_partition.values()]
-        return max(newest, key=lambda m: m.offset) if newest else None
-
     def marked_partitions(self) -> set[int]:
         """Partitions that have a marker."""
         return set(self._by_partition)

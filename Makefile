@@ -1,0 +1,57 @@
+# Two commands do the work: `make demo` and `make test`. Each sets up what it needs first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit check format bench up down clean lock
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv with everything headrace needs
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; ok = (3, 11) <= v < (3, 14); sys.exit(0 if ok else f"headrace needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: try make PYTHON=python3.13")'
+	@echo "setting up $(VENV) (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY) ## Run a year of New York flights through a real Kafka, end to end
+	@$(BIN)/headrace demo flights
+
+test: $(READY) ## Run every test, on a real Kafka
+	@$(BIN)/python -m pytest
+
+unit: $(READY) ## Run the tests that need no Kafka
+	@$(BIN)/python -m pytest tests/unit tests/contract -m "not kafka"
+
+check: $(READY) ## Format, lint, types and the quick unit tests, in seconds
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest tests/unit -m "not slow"
+
+format: $(READY) ## Put the code in its format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Measure the stream against a plain passthrough
+	@$(BIN)/python -m bench
+
+up: $(READY) ## Start Kafka and a schema registry here
+	@$(BIN)/headrace up
+
+down: $(READY) ## Stop them; the data stays
+	@$(BIN)/headrace down
+
+lock: ## Resolve requirements.txt anew (needs uv)
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--extra train --extra embedded --extra console --extra dev pyproject.toml -o requirements.txt
+
+clean: ## Remove what setup, demo and tests made here
+	rm -rf $(VENV) .headrace build dist .mypy_cache .ruff_cache .hypothesis
