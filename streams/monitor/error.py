@@ -3,50 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from river.drift import ADWIN
+from river.drift import PageHinkley
 
+from headrace.pipeline import Drift
 from streams.monitor.psi import Window
 from streams.retrain.scores import binary_metrics
 
 
 @dataclass
 class ErrorWatch:
-    """ADWIN on the champion's error in one partition, in log order.
+    """Page-Hinkley test on the champion's mean error over each span of event time, one partition, in log order.
 
-    Source: Bifet and Gavalda, Learning from Time-Changing Data with Adaptive Windowing (2007).
-    The detector starts anew when a newer champion's outcomes begin; those of older ones are passed over.
+    Single errors come in streaks (one storm, one bad afternoon), which a test on each would take for drift.
+    Source: Page, Continuous Inspection Schemes, Biometrika 41 (1954); as in river.
+    The test starts anew when a newer champion's outcomes begin; those of older ones are passed over.
     """
 
-    delta: float
-    model_id: str = ""
+    drift: Drift
     began: int = 0
-    rank: int = -1
-    detector: Any = field(init=False)
+    _rank: int = -1
+    _span: int = -1
+    _sum: float = 0.0
+    _count: int = 0
+    _test: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.detector = _adwin(self.delta)
+        self._restart()
 
-    def update(self, model_id: str, rank: int, offset: int, error: float) -> bool:
-        """Take one outcome of the champion ranked ``rank`` in order of activation; True when the error rose."""
-        if rank < self.rank:
+    def update(self, rank: int, offset: int, time: int, error: float) -> bool:
+        """Take one outcome of the champion ranked ``rank`` in order of activation; True when its error has risen.
+
+        ``time`` is the event time of the scored record in microseconds, ``error`` in [0, 1].
+        """
+        if rank < self._rank:
             return False
-        if rank > self.rank:
-            self.model_id, self.rank, self.began = model_id, rank, offset
-            self.detector = _adwin(self.delta)
-        before = self.detector.estimation
-        self.detector.update(error)
-        rose = bool(self.detector.drift_detected) and self.detector.estimation > before
-        if rose:
-            self.began = offset
-            self.detector = _adwin(self.delta)
+        if rank > self._rank:
+            self._rank, self.began = rank, offset
+            self._restart()
+        span = time // (self.drift.error_every // timedelta(microseconds=1))
+        rose = False
+        if span > self._span:
+            if self._count:
+                self._test.update(self._sum / self._count)
+                rose = bool(self._test.drift_detected)
+            if rose:
+                self.began = offset
+                self._restart()
+            self._span, self._sum, self._count = span, 0.0, 0
+        self._sum += error
+        self._count += 1
         return rose
 
-
-def _adwin(delta: float) -> Any:
-    return ADWIN(delta=delta)  # type: ignore[no-untyped-call]
+    def _restart(self) -> None:
+        self._span, self._sum, self._count = -1, 0.0, 0
+        self._test = PageHinkley(  # type: ignore[no-untyped-call]
+            min_instances=7, delta=self.drift.error_slack, threshold=self.drift.error_threshold, mode="up"
+        )
 
 
 @dataclass

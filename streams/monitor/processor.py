@@ -134,7 +134,7 @@ class Monitor(Stateless):
             return []
         self._advance(batch.tp, rows["event_time"])
         partition = batch.tp.partition
-        watch = self._errors.setdefault(partition, ErrorWatch(self._drift.error_delta))
+        watch = self._errors.setdefault(partition, ErrorWatch(self._drift))
         outputs: list[Output] = []
         columns = zip(
             rows["model_id"],
@@ -149,9 +149,9 @@ class Monitor(Stateless):
             self._outcomes.add(model_id, time, partition, offset, label, score)
             if route != "champion":
                 continue
-            if watch.update(model_id, self._rank(model_id), offset, abs(label - score)):
+            if watch.update(self._rank(model_id), offset, time, abs(label - score)):
                 outputs += self._trigger(
-                    "drift", f"error of {model_id[:12]} rose in partition {partition} (ADWIN)", time
+                    "drift", f"error of {model_id[:12]} rose in partition {partition} (Page-Hinkley)", time
                 )
         return outputs
 

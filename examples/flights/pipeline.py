@@ -1,0 +1,26 @@
+"""The flights pipeline, as a user declares one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from examples.flights.features import USUAL_WEATHER, features, labels
+from headrace.pipeline import Binary, Drift, Pipeline, Training, schema
+
+flights = Pipeline(
+    name="flights",
+    raw=schema("flight_event.avsc", beside=__file__),
+    key="origin",
+    id="flight_id",
+    event_time="at",
+    features=features,
+    labels=labels,
+    target=Binary("delayed"),
+    horizon=timedelta(hours=24),
+    label_horizon=timedelta(days=2),
+    categorical=("origin_code", "carrier_code", "dest_code", "local_weekday"),
+    groups=("carrier", "origin"),
+    training=Training(validation=timedelta(days=7), every=timedelta(days=30)),
+    # Weather moves with the season and the week; how flights run does not have to.
+    drift=Drift(psi=0.5, ignore=tuple(USUAL_WEATHER), cooldown=timedelta(days=21)),
+)
