@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from headrace.errors import Fenced, HeadraceError, TransactionAborted, Unavailable
+from headrace.errors import ConfigError, Fenced, HeadraceError, StackError, TransactionAborted, Unavailable
 from headrace.log.base import GroupReader, Output, Position, TopicPartition
 
+T = TypeVar("T")
 log = logging.getLogger("headrace.kafka")
 
 TRANSACTION_TIMEOUT_MS = 10_000
 CALL_S = 15.0
 START_S = 60.0
 QUEUE = 200_000
+SLICE = 50_000
 
 PRODUCER: dict[str, Any] = {
     "enable.idempotence": True,
@@ -26,104 +28,114 @@ PRODUCER: dict[str, Any] = {
     "linger.ms": 5,
     "batch.size": 1_000_000,
     "batch.num.messages": 100_000,
-    "queue.buffering.max.messages": QUEUE,
     "queue.buffering.max.kbytes": 262_144,
     "message.max.bytes": 2_000_000,
     "partitioner": "murmur2_random",
     "delivery.report.only.error": True,
+    "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
 }
-_FENCED = {
-    KafkaError._FENCED,
-    KafkaError.PRODUCER_FENCED,
-    KafkaError.INVALID_PRODUCER_EPOCH,
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-}
+_FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
 
 class KafkaWriter:
-    """One transactional producer. After a call that timed out it replaces its producer, so that a late
-    answer of the old one cannot touch the next transaction."""
+    """One transactional producer. After a call that timed out, or a transaction that outlived its limit, it
+    replaces its producer, so that a late answer of the old one cannot touch the next transaction."""
 
     def __init__(self, common: Mapping[str, Any], transactional_id: str) -> None:
         self._conf = {
             **PRODUCER,
-            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            "queue.buffering.max.messages": QUEUE,
             **common,
             "transactional.id": transactional_id,
             "enable.idempotence": True,
             "delivery.report.only.error": False,
         }
         self._id = transactional_id
+        self._limit_s = int(self._conf["transaction.timeout.ms"]) / 1000
+        self._began = 0.0
         self._stale = False
-        self._producer = self._started()
+        self._producer = self._started(START_S)
 
     def begin(self) -> None:
         if self._stale:
             try:
-                self._producer = self._started()
+                self._replace()
             except Unavailable as e:
                 raise TransactionAborted(str(e)) from e
-            self._stale = False
+        self._began = time.monotonic()
         self._call("begin", self._producer.begin_transaction)
 
     def write(self, output: Output) -> None:
-        if not output.values:
-            return
-        self._wait_for_room(len(output))
         messages = [{"key": k, "value": v} for k, v in zip(output.keys, output.values, strict=True)]
-        queued = self._producer.produce_batch(output.tp.topic, messages, partition=output.tp.partition)
-        if queued < len(messages):
-            refused = next(m["_error"] for m in messages if "_error" in m)
-            raise self._refused(output.tp, refused)
-        self._producer.poll(0)
+        given = {"partition": output.tp.partition}
+        refused = self._call("write", lambda: _queue(self._producer, output.tp.topic, messages, given, self._room))
+        if refused:
+            raise self._refused(output.tp, refused[0])
+        self._call("write", lambda: self._producer.poll(0))
 
     def write_tracked(self, outputs: Sequence[Output]) -> list[list[int]]:
         offsets: list[list[int]] = [[-1] * len(o) for o in outputs]
+        failed: list[KafkaError] = []
 
         def note(row: list[int], place: int) -> Callable[[KafkaError | None, Message], None]:
             def delivered(error: KafkaError | None, message: Message) -> None:
                 if error is None:
                     row[place] = int(message.offset() or 0)
+                else:
+                    failed.append(error)
 
             return delivered
 
         for output, row in zip(outputs, offsets, strict=True):
             for place, (key, value) in enumerate(zip(output.keys, output.values, strict=True)):
-                self._producer.produce(output.tp.topic, value, key, output.tp.partition, on_delivery=note(row, place))
-        self._producer.flush(CALL_S)
+                self._produce(output.tp, key, value, note(row, place))
+        self._call("write", lambda: self._producer.flush(CALL_S))
         if any(-1 in row for row in offsets):
-            raise TransactionAborted(f"{self._id}: records written to {outputs[0].tp} were not confirmed in time")
+            why = failed[0].str() if failed else f"no answer for {CALL_S:.0f} s"
+            raise TransactionAborted(f"{self._id}: records written to {outputs[0].tp} were not confirmed: {why}")
         return offsets
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position], group: GroupReader) -> None:
-        metadata = group.consumer.consumer_group_metadata()  # type: ignore[attr-defined]
         parts = [
             KafkaPartition(tp.topic, tp.partition, at.offset, metadata=str(at.rebuild_from))
             for tp, at in positions.items()
         ]
+        metadata = group.metadata  # type: ignore[attr-defined]
+        if metadata is None:
+            raise TransactionAborted(f"{self._id}: this member has no partitions to commit offsets of")
         self._call("send offsets", lambda: self._producer.send_offsets_to_transaction(parts, metadata, CALL_S))
 
     def commit(self) -> None:
         self._call("commit", lambda: self._producer.commit_transaction(CALL_S))
 
     def abort(self) -> None:
-        try:
-            self._producer.abort_transaction(CALL_S)
-        except KafkaException as e:
-            error: KafkaError = e.args[0]
-            if error.code() in _FENCED:
-                raise Fenced(self._fenced(error)) from e
-            log.warning("%s: abort failed (%s); a new producer will take over", self._id, error.str())
-            self._producer.purge()
-            self._stale = True
+        if not self._stale:
+            try:
+                self._producer.abort_transaction(CALL_S)
+            except KafkaException as e:
+                if isinstance(self._translated("abort", e.args[0]), Fenced):
+                    raise Fenced(self._fenced(e.args[0])) from e
+                log.warning("%s: abort failed (%s); a new producer takes over", self._id, e.args[0].str())
+                self._stale = True
+        if self._stale:
+            # Now rather than at the next begin: the outcome must be settled before committed offsets are read.
+            try:
+                self._replace()
+            except Unavailable as e:
+                log.warning("%s", e)
 
     def close(self) -> None:
-        self._producer.purge()
-        self._producer.close()
+        _discard(self._producer)
 
-    def _started(self) -> Producer:
+    def _replace(self) -> None:
+        _discard(self._producer)
+        self._stale = True
+        self._producer = self._started(0.0)
+        self._stale = False
+
+    def _started(self, patience_s: float) -> Producer:
         producer = Producer(self._conf, logger=log)
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + patience_s
         while True:
             try:
                 producer.init_transactions(CALL_S)
@@ -132,30 +144,57 @@ class KafkaWriter:
                 error: KafkaError = e.args[0]
                 if error.code() in _FENCED:
                     raise Fenced(self._fenced(error)) from e
+                if not error.retriable():
+                    raise StackError(f"{self._id}: Kafka refuses transactions: {error.str()}") from e
                 if time.monotonic() > deadline:
+                    _discard(producer)
                     raise Unavailable(f"{self._id}: transactions cannot start: {error.str()}") from e
 
-    def _wait_for_room(self, wanted: int) -> None:
-        """Block while the client's queue has no room, so that a batch is queued whole and in order."""
-        deadline = time.monotonic() + CALL_S
-        while len(self._producer) + wanted > QUEUE and len(self._producer):
+    def _produce(
+        self,
+        tp: TopicPartition,
+        key: bytes | None,
+        value: bytes | None,
+        on_delivery: Callable[[KafkaError | None, Message], None],
+    ) -> None:
+        while True:
+            try:
+                return self._producer.produce(tp.topic, value, key, tp.partition, on_delivery=on_delivery)
+            except BufferError:
+                self._call("write", self._room)
+            except KafkaException as e:
+                raise self._refused(tp, e.args[0]) from e
+
+    def _room(self) -> None:
+        """Wait until the client's full queue has shrunk."""
+        before, deadline = len(self._producer), time.monotonic() + CALL_S
+        while len(self._producer) >= before:
             self._producer.poll(0.05)
             if time.monotonic() > deadline:
                 raise TransactionAborted(f"{self._id}: the broker took nothing for {CALL_S:.0f} s")
 
-    def _call(self, what: str, call: Callable[[], Any]) -> None:
+    def _call(self, what: str, call: Callable[[], T]) -> T:
         try:
-            call()
+            return call()
         except KafkaException as e:
-            error: KafkaError = e.args[0]
-            if error.code() in _FENCED or error.fatal():
-                raise Fenced(self._fenced(error)) from e
-            raise TransactionAborted(f"{self._id}: {what} failed: {error.str()}") from e
+            raise self._translated(what, e.args[0]) from e
 
-    def _refused(self, tp: TopicPartition, error: object) -> HeadraceError:
-        if isinstance(error, KafkaError) and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+    def _translated(self, what: str, error: KafkaError) -> HeadraceError:
+        if error.code() not in _FENCED and not error.fatal():
+            return TransactionAborted(f"{self._id}: {what} failed: {error.str()}")
+        if time.monotonic() - self._began < self._limit_s:
+            return Fenced(self._fenced(error))
+        # The broker fences a transaction that outlives its limit as it does one of a namesake. Go on with a new
+        # producer: should there be a namesake after all, it is fenced in turn, within its limit, and stops.
+        self._stale = True
+        return TransactionAborted(f"{self._id}: the transaction was open longer than {self._limit_s:.0f} s")
+
+    def _refused(self, tp: TopicPartition, error: KafkaError) -> HeadraceError:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return HeadraceError(f"a record for {tp} is over {self._conf['message.max.bytes']} bytes")
-        return TransactionAborted(f"{self._id}: the client refused records for {tp}: {error}")
+        if error.code() in (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
+            return ConfigError(f"Kafka has no partition {tp}: run `headrace init PIPELINE` first")
+        return self._translated(f"write to {tp}", error)
 
     def _fenced(self, error: KafkaError) -> str:
         return f"another worker runs as {self._id}; this one stops ({error.str()})"
@@ -165,12 +204,15 @@ class KafkaSender:
     """An idempotent producer outside transactions."""
 
     def __init__(self, conf: Mapping[str, Any]) -> None:
-        self._producer = Producer({**PRODUCER, **conf}, logger=log)
+        self._producer = Producer({**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf}, logger=log)
         self._failed: list[str] = []
 
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        for start in range(0, len(values), QUEUE // 4):
-            self._send_some(topic, keys[start : start + QUEUE // 4], values[start : start + QUEUE // 4])
+        messages = [{"key": k, "value": v} for k, v in zip(keys, values, strict=True)]
+        given = {"on_delivery": self._delivered}
+        refused = _queue(self._producer, topic, messages, given, lambda: self._producer.poll(0.05))
+        self._failed.extend(error.str() for error in refused)
+        self._producer.poll(0)
 
     def flush(self) -> None:
         left = self._producer.flush(START_S)
@@ -180,15 +222,33 @@ class KafkaSender:
             self._failed.clear()
             raise Unavailable(f"{count} records were not delivered: {first}")
 
-    def _send_some(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        while len(self._producer) + len(values) > QUEUE:
-            self._producer.poll(0.05)
-        messages = [{"key": k, "value": v} for k, v in zip(keys, values, strict=True)]
-        queued = self._producer.produce_batch(topic, messages, on_delivery=self._delivered)
-        self._failed.extend(str(m["_error"]) for m in messages if "_error" in m)
-        if queued:
-            self._producer.poll(0)
-
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed.append(error.str())
+
+
+def _queue(
+    producer: Producer, topic: str, messages: list[dict[str, Any]], given: dict[str, Any], full: Callable[[], object]
+) -> list[KafkaError]:
+    """Queue messages in order, calling ``full`` each time there is no room; gives the errors of those refused."""
+    errors: list[KafkaError] = []
+    for start in range(0, len(messages), SLICE):
+        left = messages[start : start + SLICE]
+        while producer.produce_batch(topic, left, **given) < len(left):
+            refused = [(m, m.pop("_error")) for m in left if "_error" in m]
+            # A full queue refuses all that follows; an error of a record's own, that one alone.
+            left = [m for m, error in refused if error.code() == KafkaError._QUEUE_FULL]
+            errors += [error for _, error in refused if error.code() != KafkaError._QUEUE_FULL]
+            if not left:
+                break
+            full()
+    return errors
+
+
+def _discard(producer: Producer) -> None:
+    """Let a producer go without waiting for what it still holds."""
+    try:
+        producer.purge()
+        producer.close()
+    except KafkaException as e:
+        log.debug("a producer closed with %s", e.args[0].str())

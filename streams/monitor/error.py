@@ -60,7 +60,7 @@ class ErrorWatch:
 
     def _restart(self) -> None:
         self._span, self._sum, self._count = -1, 0.0, 0
-        self._test = PageHinkley(  # type: ignore[no-untyped-call]
+        self._test = PageHinkley(
             min_instances=7, delta=self.drift.error_slack, threshold=self.drift.error_threshold, mode="up"
         )
 

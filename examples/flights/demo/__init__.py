@@ -1,0 +1,19 @@
+"""``headrace demo flights``: a year of flights, end to end, on a real Kafka."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from examples.flights.demo.run import Demo
+from headrace.config import Settings
+
+
+def run(settings: Settings, *, months: int, out: Path) -> bool:
+    """Run the demo; True where the account of every record balances.
+
+    Args:
+        settings: where the stack's state folder is.
+        months: how many months of the year.
+        out: folder of the report.
+    """
+    return Demo(settings, months, out).run()
