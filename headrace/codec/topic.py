@@ -1,22 +1,27 @@
 """The records of one topic: bytes in, columns and a code per record out; columns in, bytes out.
 
-This is the interface the platform codes against. Behind it, fastavro reads and writes record by record.
+This is the interface the platform codes against. Flat records whose writer's schema is the reader's are decoded
+and encoded field by field over the whole batch. By rule, the rest goes through fastavro record by record:
+another writer's schema, types off the fast path, arrays of several lengths in one batch.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import fastavro
 import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
+from headrace.codec.decode import Failure, decode
+from headrace.codec.encode import encode
+from headrace.codec.plan import FieldPlan, plan
 from headrace.codec.types import polars_schema
 from headrace.codec.wire import HEADER, Code, header, read_header
 from headrace.errors import SchemaError
@@ -26,6 +31,7 @@ from headrace.schemas import full_name
 
 Schema = dict[str, Any]
 Codes = np.ndarray[tuple[int], np.dtype[np.int8]]
+Places = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -41,21 +47,44 @@ class Decoded:
     codes: Codes
     kinds: Codes
     reasons: dict[int, str]
-    _rows: dict[int, list[dict[str, Any]]] = field(repr=False)
+    _parts: dict[int, list[_Part]] = field(repr=False)
     _schemas: list[Schema] = field(repr=False)
 
-    def places(self, kind: int = 0) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def places(self, kind: int = 0) -> Places:
         """Places in the batch of the records of type ``kind``, rising."""
         return np.flatnonzero(self.kinds == kind)
 
     def frame(self, kind: int = 0) -> pl.DataFrame:
         """The records of type ``kind`` as columns, one row each, in the order of :meth:`places`."""
-        rows = self._rows.get(kind, [])
-        columns = []
-        for name, dtype in polars_schema(self._schemas[kind]).items():
-            raw = pl.Series(name, [row[name] for row in rows], dtype=_physical(dtype), strict=True)
-            columns.append(raw.cast(dtype))
-        return pl.DataFrame(columns)
+        schema = polars_schema(self._schemas[kind])
+        parts = self._parts.get(kind, [])
+        frames = [
+            _logical(p.rows if isinstance(p.rows, pl.DataFrame) else _columns(p.rows, schema), schema) for p in parts
+        ]
+        if not frames:
+            return pl.DataFrame(schema=schema)
+        if len(frames) == 1:
+            return frames[0]
+        order = np.argsort(np.concatenate([p.places for p in parts]), kind="stable")
+        return pl.concat(frames)[order]
+
+
+class _Part(NamedTuple):
+    """Some of a batch's records: their places, and their values as columns or as one dict each."""
+
+    places: Places
+    rows: pl.DataFrame | list[dict[str, Any]]
+
+
+class _Writer(NamedTuple):
+    """What is known of a schema id: whether its records are this topic's, and how they are read."""
+
+    code: Code
+    kind: int = -1
+    plain: Any = None
+    logical: Any = None
+    fields: list[FieldPlan] | None = None
+    reason: str = ""
 
 
 class TopicCodec:
@@ -74,7 +103,9 @@ class TopicCodec:
         self._names = [full_name(s) for s in schemas]
         self._plain = [fastavro.parse_schema(_without_logical_types(s)) for s in schemas]
         self._parsed = [fastavro.parse_schema(copy.deepcopy(s)) for s in schemas]
-        self._writers: dict[int, tuple[Code, int, Any, str]] = {}
+        self._plans = [plan(s) for s in schemas]
+        self._forms = [_form(s) for s in schemas]
+        self._writers: dict[int, _Writer] = {}
 
     def prepare(self) -> None:
         """Look up the ids this codec writes with; later calls of :meth:`encode` need no registry."""
@@ -86,16 +117,23 @@ class TopicCodec:
         codes = np.zeros(len(values), dtype=np.int8)
         kinds = np.full(len(values), -1, dtype=np.int8)
         reasons: dict[int, str] = {}
-        rows: dict[int, list[dict[str, Any]]] = {}
-        for place, value in enumerate(values):
-            code, kind, row = self._decode_one(value, logical=False)
-            if code is Code.OK:
-                kinds[place] = kind
-                rows.setdefault(kind, []).append(row)
-            else:
-                codes[place] = code
-                reasons[place] = row
-        return Decoded(codes, kinds, reasons, rows, self.schemas)
+        parts: dict[int, list[_Part]] = {}
+        for head, members in _by_head(values).items():
+            code, schema_id = read_header(head)
+            writer = self._writer(schema_id) if code is Code.OK else _Writer(code, reason=_HEADER_REASONS[code])
+            places = np.array(members, dtype=np.int64)
+            if writer.code is not Code.OK:
+                codes[places] = writer.code
+                reasons |= dict.fromkeys(members, writer.reason)
+                continue
+            kinds[places] = writer.kind
+            bodies = [values[i] or b"" for i in members]
+            failed: dict[int, Failure] = {}
+            for part in self._read(writer, places, bodies, failed):
+                parts.setdefault(writer.kind, []).append(part)
+            for place, failure in failed.items():
+                codes[place], kinds[place], reasons[place] = failure.code, -1, failure.reason
+        return Decoded(codes, kinds, reasons, parts, self.schemas)
 
     def decode_control(self, value: bytes | None) -> Record:
         """Decode one control record.
@@ -103,13 +141,19 @@ class TopicCodec:
         Raises:
             SchemaError: the bytes are no valid record of this topic; the message says why.
         """
-        code, kind, row = self._decode_one(value, logical=True)
-        if code is not Code.OK:
-            raise SchemaError(f"{self.topic}: {code.label}: {row}")
+        code, schema_id = read_header(value)
+        if code is not Code.OK or value is None:
+            raise SchemaError(f"{self.topic}: {code.label}: {_HEADER_REASONS[code]}")
+        writer = self._writer(schema_id)
+        if writer.code is not Code.OK:
+            raise SchemaError(f"{self.topic}: {writer.code.label}: {writer.reason}")
+        row = _slowly(value, writer.logical, self._parsed[writer.kind])
+        if isinstance(row, Failure):
+            raise SchemaError(f"{self.topic}: {row.code.label}: {row.reason}")
         try:
-            return CONTROL_RECORDS[self.schemas[kind]["name"]].model_validate(row)
+            return CONTROL_RECORDS[self.schemas[writer.kind]["name"]].model_validate(row)
         except ValidationError as e:
-            raise SchemaError(f"{self.topic}: {self._names[kind]}: {e.errors()[0]['msg']}") from None
+            raise SchemaError(f"{self.topic}: {self._names[writer.kind]}: {e.errors()[0]['msg']}") from None
 
     def encode(self, frame: pl.DataFrame, kind: int = 0) -> list[bytes]:
         """Encode each row of ``frame`` as a record of type ``kind``; columns are found by name."""
@@ -119,6 +163,9 @@ class TopicCodec:
         physical = frame.select(
             pl.col(name).cast(_physical(dtype)) for name, dtype in polars_schema(self.schemas[kind]).items()
         )
+        fields = self._plans[kind]
+        if fields is not None and (made := encode(fields, physical, prefix)) is not None:
+            return made
         out, ends = BytesIO(), [0]
         for row in physical.iter_rows(named=True):
             out.write(prefix)
@@ -138,39 +185,87 @@ class TopicCodec:
     def _own_id(self, kind: int) -> int:
         return self._registry.schema_id(subject_of(self.topic, self.schemas[kind]), self.schemas[kind])
 
-    def _decode_one(self, value: bytes | None, *, logical: bool) -> tuple[Code, int, Any]:
-        """Code, kind and row of one record; in place of the row, the reason where the code is not OK."""
-        code, schema_id = read_header(value)
-        if code is not Code.OK or value is None:
-            return code, -1, _HEADER_REASONS[code]
-        code, kind, writer, reason = self._writers.get(schema_id) or self._resolve(schema_id)
-        if code is not Code.OK:
-            return code, -1, reason
-        body = BytesIO(value)
-        body.seek(HEADER.size)
-        reader = (self._parsed if logical else self._plain)[kind]
-        try:
-            row = fastavro.schemaless_reader(body, writer[logical], reader)
-        except Exception as e:  # noqa: BLE001 - damaged bytes make fastavro raise almost anything
-            return Code.UNDECODABLE, -1, f"{type(e).__name__} near byte {body.tell()}: {e}"
-        if body.tell() != len(value):
-            return Code.TRAILING_BYTES, -1, f"the record ends at byte {body.tell()} of {len(value)}"
-        return Code.OK, kind, row
+    def _read(
+        self, writer: _Writer, places: Places, values: list[bytes], failed: dict[int, Failure]
+    ) -> Iterator[_Part]:
+        """Decode records of one writer, quickly where they allow it; put those that fail into ``failed``."""
+        slow = np.ones(len(values), dtype=bool)
+        if writer.fields is not None:
+            frame, reader = decode(writer.fields, values)
+            failed |= {int(places[row]): failure for row, failure in reader.failures.items()}
+            fine = ~(reader.bad | reader.slow)
+            if fine.any():
+                yield _Part(places[fine], frame if fine.all() else frame.filter(pl.Series(fine)))
+            slow = reader.slow & ~reader.bad
+        rows, kept = [], []
+        for i in np.flatnonzero(slow).tolist():
+            row = _slowly(values[i], writer.plain, self._plain[writer.kind])
+            if isinstance(row, Failure):
+                failed[int(places[i])] = row
+            else:
+                rows.append(row)
+                kept.append(i)
+        if rows:
+            yield _Part(places[kept], rows)
 
-    def _resolve(self, schema_id: int) -> tuple[Code, int, Any, str]:
-        """Find the writer's schema for an id; remembered, but for an id the registry does not know yet."""
+    def _writer(self, schema_id: int) -> _Writer:
+        """What is known of a schema id; remembered, but for one the registry does not know yet."""
+        if schema_id in self._writers:
+            return self._writers[schema_id]
         writer = self._registry.schema_of(schema_id)
         if writer is None:
-            return Code.UNKNOWN_SCHEMA, -1, None, f"the registry knows no schema {schema_id}"
+            return _Writer(Code.UNKNOWN_SCHEMA, reason=f"the registry knows no schema {schema_id}")
         if full_name(writer) not in self._names:
             reason = f"schema {schema_id} is a {full_name(writer)}; {self.topic} carries {', '.join(self._names)}"
-            found: tuple[Code, int, Any, str] = (Code.WRONG_RECORD, -1, None, reason)
+            found = _Writer(Code.WRONG_RECORD, reason=reason)
         else:
             kind = self._names.index(full_name(writer))
-            parsed = (fastavro.parse_schema(_without_logical_types(writer)), fastavro.parse_schema(writer))
-            found = (Code.OK, kind, parsed, "")
+            plain, logical = fastavro.parse_schema(_without_logical_types(writer)), fastavro.parse_schema(writer)
+            same = _form(writer) == self._forms[kind]
+            found = _Writer(Code.OK, kind, plain, logical, self._plans[kind] if same else None)
         self._writers[schema_id] = found
         return found
+
+
+def _by_head(values: Sequence[bytes | None]) -> dict[bytes | None, list[int]]:
+    """Places of the values by their first five bytes; a whole value where it is shorter, None where it is null."""
+    heads: dict[bytes | None, list[int]] = {}
+    for place, value in enumerate(values):
+        head = None if value is None else value[: HEADER.size]
+        if head in heads:
+            heads[head].append(place)
+        else:
+            heads[head] = [place]
+    return heads
+
+
+def _slowly(value: bytes, writer: Any, reader: Any) -> dict[str, Any] | Failure:
+    """One record by fastavro, from the writer's schema to the reader's."""
+    body = BytesIO(value)
+    body.seek(HEADER.size)
+    try:
+        row: Any = fastavro.schemaless_reader(body, writer, reader)
+    except Exception as e:  # noqa: BLE001 - damaged bytes make fastavro raise almost anything
+        return Failure(Code.UNDECODABLE, f"{type(e).__name__} near byte {body.tell()}: {e}")
+    if body.tell() != len(value):
+        return Failure(Code.TRAILING_BYTES, f"the record ends at byte {body.tell()} of {len(value)}")
+    return dict(row)
+
+
+def _form(schema: Schema) -> str:
+    """What of a schema the bytes depend on: its parsing canonical form."""
+    return str(fastavro.schema.to_parsing_canonical_form(fastavro.parse_schema(copy.deepcopy(schema))))
+
+
+def _columns(rows: list[dict[str, Any]], schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [pl.Series(name, [row[name] for row in rows], dtype=_physical(t), strict=True) for name, t in schema.items()]
+    )
+
+
+def _logical(frame: pl.DataFrame, schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    """Physical columns cast to the types they stand for."""
+    return frame.with_columns(pl.col(name).cast(dtype) for name, dtype in schema.items() if frame.schema[name] != dtype)
 
 
 _HEADER_REASONS = {

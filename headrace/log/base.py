@@ -8,6 +8,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+LARGEST = 2_000_000
+"""Bytes of the largest record that can be written, key and value together."""
+
 Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
@@ -59,6 +62,11 @@ class Chunk:
     def slice(self, start: int, stop: int | None = None) -> Chunk:
         """The records from place ``start`` to before ``stop``."""
         return Chunk(self.tp, self.offsets[start:stop], self.keys[start:stop], self.values[start:stop])
+
+    def followed_by(self, later: Chunk) -> Chunk:
+        """These records, then those of ``later``, of the same partition."""
+        offsets = np.concatenate([self.offsets, later.offsets])
+        return Chunk(self.tp, offsets, self.keys + later.keys, self.values + later.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,11 @@ class Writer(Protocol):
     def begin(self) -> None: ...
 
     def write(self, output: Output) -> None:
-        """Hand over records; waits while the client's queue is full."""
+        """Hand over records; waits while the client's queue is full.
+
+        Raises:
+            HeadraceError: a record is over LARGEST; the transaction can only be aborted.
+        """
 
     def write_tracked(self, outputs: Sequence[Output]) -> list[list[int]]:
         """Write, wait for the broker and give the offset of every record."""
@@ -158,7 +170,11 @@ class Sender(Protocol):
     """An idempotent producer outside any transaction: how events enter the log."""
 
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        """Hand over records; the key's murmur2 hash picks the partition, as Kafka's own clients do."""
+        """Hand over records; the key's murmur2 hash picks the partition, as Kafka's own clients do.
+
+        Raises:
+            HeadraceError: a record is over LARGEST.
+        """
 
     def flush(self) -> None:
         """Wait until the broker has everything.

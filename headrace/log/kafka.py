@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -33,7 +34,7 @@ from headrace.log.base import (
     TopicPartition,
     Writer,
 )
-from headrace.log.kafka_writer import KafkaSender, KafkaWriter
+from headrace.log.kafka_writer import PRODUCER, KafkaSender, KafkaWriter
 
 T = TypeVar("T")
 log = logging.getLogger("headrace.kafka")
@@ -54,8 +55,10 @@ CONSUMER = {
     "queued.max.messages.kbytes": 32_768,
     "max.partition.fetch.bytes": 2_097_152,
     "session.timeout.ms": 10_000,
-    "heartbeat.interval.ms": 1_000,
+    "heartbeat.interval.ms": 300,
+    "topic.metadata.refresh.interval.ms": 5_000,
 }
+_CONSUMERS_OWN = {*CONSUMER, "max.poll.interval.ms", "group.instance.id"} - {"topic.metadata.refresh.interval.ms"}
 
 
 class KafkaLog:
@@ -73,9 +76,12 @@ class KafkaLog:
             "log_level": 4,
             **settings.kafka,
         }
+        # A client warns of every property that belongs to the other kind.
+        self._reading = {k: v for k, v in self._common.items() if k not in PRODUCER}
+        self._writing = {k: v for k, v in self._common.items() if k not in _CONSUMERS_OWN}
         self._replication = settings.replication_factor
         try:
-            self._admin = AdminClient(self._common, logger=log)
+            self._admin = AdminClient({k: v for k, v in self._writing.items() if k not in PRODUCER}, logger=log)
         except KafkaException as e:
             raise ConfigError(
                 f"Kafka property refused: {e.args[0].str()} (from HEADRACE_KAFKA or the command)"
@@ -90,15 +96,19 @@ class KafkaLog:
         ]
         for future in self._admin.create_topics(new).values() if new else ():
             self._result(future, ignore={KafkaError.TOPIC_ALREADY_EXISTS})
+        self._until_known({t.topic: t.num_partitions for t in new})
         return [t.topic for t in new]
 
     def add_partitions(self, topic: str, count: int) -> None:
         for future in self._admin.create_partitions([NewPartitions(topic, count)]).values():
             self._result(future)
+        self._until_known({topic: count})
 
     def partitions(self, topic: str) -> int:
         found = self._call(lambda: self._admin.list_topics(topic, timeout=CALL_S)).topics[topic]
-        if found.error is not None or not found.partitions:
+        if found.error is not None and found.error.code() not in _UNKNOWN:
+            raise Unavailable(f"Kafka does not tell of topic {topic} for now: {found.error.str()}")
+        if not found.partitions:
             raise ConfigError(f"Kafka has no topic {topic}: run `headrace init PIPELINE` first")
         return len(found.partitions)
 
@@ -114,12 +124,8 @@ class KafkaLog:
 
     def members(self, group: str) -> set[str]:
         future = self._admin.describe_consumer_groups([group], request_timeout=CALL_S)[group]
-        try:
-            return {m.client_id for m in future.result(CALL_S).members}
-        except KafkaException as e:
-            if e.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return set()
-            raise self._translated(e) from e
+        found = self._result(future, ignore={KafkaError.GROUP_ID_NOT_FOUND})
+        return {m.client_id for m in found.members} if found else set()
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         """Committed offsets of a group, wherever it has any."""
@@ -128,16 +134,27 @@ class KafkaLog:
         return {TopicPartition(t.topic, t.partition): t.offset for t in answer.topic_partitions or [] if t.offset >= 0}
 
     def reader(self, starts: Mapping[TopicPartition, int]) -> Reader:
-        return KafkaReader(self._common, starts)
+        return KafkaReader(self._reading, starts)
 
     def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> GroupReader:
-        return KafkaGroupReader({**self._common, "client.id": member, "group.id": name}, topics, listener)
+        return KafkaGroupReader({**self._reading, "client.id": member, "group.id": name}, topics, listener)
 
     def writer(self, transactional_id: str) -> Writer:
-        return KafkaWriter(self._common, transactional_id)
+        return KafkaWriter(self._writing, transactional_id)
 
     def sender(self, name: str) -> Sender:
-        return KafkaSender({**self._common, "client.id": name})
+        return KafkaSender({**self._writing, "client.id": name})
+
+    def _until_known(self, topics: Mapping[str, int]) -> None:
+        """Wait until the brokers tell of these topics' partitions: a created topic takes a moment to show."""
+        deadline = time.monotonic() + CALL_S
+        while True:
+            known = self._call(lambda: self._admin.list_topics(timeout=CALL_S)).topics
+            if all(name in known and len(known[name].partitions) >= n for name, n in topics.items()):
+                return
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Kafka does not show the new partitions of {', '.join(topics)}")
+            time.sleep(0.02)
 
     def _list_offsets(
         self, parts: Sequence[KafkaPartition], spec: OffsetSpec, isolation: IsolationLevel
@@ -161,7 +178,7 @@ class KafkaLog:
 
     def _translated(self, e: KafkaException) -> Exception:
         error: KafkaError = e.args[0]
-        if error.retriable() or error.code() in _AWAY:
+        if error.code() in _AWAY or error.code() in _UNKNOWN:
             return Unavailable(f"Kafka at {self._common['bootstrap.servers']} is away: {error.str()}")
         return StackError(f"Kafka refused: {error.str()}")
 
@@ -171,14 +188,14 @@ class KafkaReader:
 
     def __init__(self, common: Mapping[str, Any], starts: Mapping[TopicPartition, int]) -> None:
         self._consumer = Consumer(
-            {**common, **CONSUMER, "group.id": "headrace-reader", "enable.partition.eof": True}, logger=log
+            {**CONSUMER, **_given(common), "group.id": "headrace-reader", "enable.partition.eof": True}, logger=log
         )
         self._reached = dict(starts)
         self._consumer.assign([KafkaPartition(tp.topic, tp.partition, at) for tp, at in starts.items()])
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
         records = []
-        for message in self._consumer.consume(limit, timeout):
+        for message in _consumed(self._consumer, limit, timeout):
             error = message.error()
             if error is None:
                 records.append(message)
@@ -202,13 +219,15 @@ class KafkaGroupReader:
     """A group member: eager range assignor, committed offsets with metadata, partitions paused when they come."""
 
     def __init__(self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener) -> None:
-        self.consumer = Consumer({**conf, **CONSUMER, **_given(conf)}, logger=log)
+        self._consumer = Consumer({**CONSUMER, **_given(conf)}, logger=log)
         self._listener = listener
-        self.consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        self.metadata: object | None = None
+        """Who this member was when it got its partitions; what it commits, it commits as that."""
+        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
         records = []
-        for message in self.consumer.consume(limit, timeout):
+        for message in _consumed(self._consumer, limit, timeout):
             error = message.error()
             if error is None:
                 records.append(message)
@@ -219,37 +238,47 @@ class KafkaGroupReader:
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
         asked = [KafkaPartition(tp.topic, tp.partition) for tp in tps]
         try:
-            answer = self.consumer.committed(asked, timeout=COMMITTED_S)
+            answer = self._consumer.committed(asked, timeout=COMMITTED_S)
         except KafkaException as e:
             raise Unavailable(f"Kafka gives no committed offsets: {e.args[0].str()}") from e
+        for p in answer:
+            if p.error is not None:
+                raise Unavailable(f"Kafka gives no committed offset of {p.topic}[{p.partition}]: {p.error.str()}")
         return {TopicPartition(p.topic, p.partition): _position(p) for p in answer}
 
     def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
         # Not seek: it is refused for a partition whose fetching has not begun.
         parts = [KafkaPartition(tp.topic, tp.partition, at) for tp, at in offsets.items()]
-        self.consumer.assign(parts)
-        self.consumer.pause(parts)
+        self._consumer.assign(parts)
+        self._consumer.pause(parts)
 
     def pause(self, tps: Sequence[TopicPartition]) -> None:
-        self.consumer.pause([KafkaPartition(*tp) for tp in tps])
+        self._consumer.pause([KafkaPartition(*tp) for tp in tps])
 
     def resume(self, tps: Sequence[TopicPartition]) -> None:
-        self.consumer.resume([KafkaPartition(*tp) for tp in tps])
+        self._consumer.resume([KafkaPartition(*tp) for tp in tps])
 
     def close(self) -> None:
-        self.consumer.close()
+        self._consumer.close()
 
     def _assigned(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
-        positions = self.committed([TopicPartition(p.topic, p.partition) for p in parts])
-        consumer.assign([KafkaPartition(tp.topic, tp.partition, at.offset) for tp, at in positions.items()])
+        # Nothing here may wait or fail: where this raises, the client goes on with the partitions unpaused.
+        consumer.assign(parts)
         consumer.pause(parts)
-        self._listener.on_assigned(list(positions))
+        self.metadata = consumer.consumer_group_metadata()
+        self._listener.on_assigned(_named(parts))
 
     def _revoked(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
-        self._listener.on_revoked([TopicPartition(p.topic, p.partition) for p in parts])
+        self._listener.on_revoked(_named(parts))
 
     def _lost(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
-        self._listener.on_lost([TopicPartition(p.topic, p.partition) for p in parts])
+        self._listener.on_lost(_named(parts))
+
+
+def _consumed(consumer: Consumer, limit: int, timeout: float) -> list[Message]:
+    """What has been fetched, up to ``limit``; waits for the first message only, as ``consume`` does not."""
+    first = consumer.poll(timeout)
+    return [] if first is None else [first, *consumer.consume(limit - 1, 0)]
 
 
 def chunked(messages: Sequence[Message]) -> list[Chunk]:
@@ -275,20 +304,31 @@ _AWAY = {
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._RESOLVE,
     KafkaError._TIMED_OUT,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._WAIT_COORD,
+    KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
 }
+_UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 
 
 def _raise_unless_passing(error: KafkaError) -> None:
     """An error the client gets over by itself is logged; one it does not is raised."""
     if error.fatal():
         raise Fenced(f"Kafka ended this member: {error.str()}")
-    if error.retriable() or error.code() in _AWAY:
+    if error.code() in _AWAY:
         log.warning("kafka is away, waiting: %s", error.str())
         return
-    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+    if error.code() in _UNKNOWN:
         raise ConfigError(f"{error.str()}: run `headrace init PIPELINE` first")
     if error.code() == KafkaError._MAX_POLL_EXCEEDED:
         log.warning("this member was too slow and has left the group: %s", error.str())
@@ -309,7 +349,12 @@ def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
 
 def _position(p: KafkaPartition) -> Position:
     offset = max(p.offset, 0)
-    return Position(offset, int(p.metadata) if p.metadata else offset)
+    # Someone else's tool may have moved the group, and left other metadata or none.
+    return Position(offset, int(p.metadata) if p.metadata and p.metadata.isdecimal() else offset)
+
+
+def _named(parts: Sequence[KafkaPartition]) -> list[TopicPartition]:
+    return [TopicPartition(p.topic, p.partition) for p in parts]
 
 
 def _tp(m: Message) -> TopicPartition:

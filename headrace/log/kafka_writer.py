@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.errors import ConfigError, Fenced, HeadraceError, StackError, TransactionAborted, Unavailable
-from headrace.log.base import GroupReader, Output, Position, TopicPartition
+from headrace.log.base import LARGEST, GroupReader, Output, Position, TopicPartition
 
 T = TypeVar("T")
 log = logging.getLogger("headrace.kafka")
@@ -21,6 +22,8 @@ CALL_S = 15.0
 START_S = 60.0
 QUEUE = 200_000
 SLICE = 50_000
+RECORD_HEADER = 36
+"""Bytes librdkafka counts for a record beside its key and value."""
 
 PRODUCER: dict[str, Any] = {
     "enable.idempotence": True,
@@ -29,7 +32,7 @@ PRODUCER: dict[str, Any] = {
     "batch.size": 1_000_000,
     "batch.num.messages": 100_000,
     "queue.buffering.max.kbytes": 262_144,
-    "message.max.bytes": 2_000_000,
+    "message.max.bytes": LARGEST + RECORD_HEADER,
     "partitioner": "murmur2_random",
     "delivery.report.only.error": True,
     "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
@@ -49,7 +52,10 @@ class KafkaWriter:
             "transactional.id": transactional_id,
             "enable.idempotence": True,
             "delivery.report.only.error": False,
+            # Without it the client raises from inside poll and flush, over whatever a callback was doing.
+            "error_cb": self._note,
         }
+        self._fatal: KafkaError | None = None
         self._id = transactional_id
         self._limit_s = int(self._conf["transaction.timeout.ms"]) / 1000
         self._began = 0.0
@@ -91,6 +97,8 @@ class KafkaWriter:
                 self._produce(output.tp, key, value, note(row, place))
         self._call("write", lambda: self._producer.flush(CALL_S))
         if any(-1 in row for row in offsets):
+            if self._fatal:
+                raise self._translated("write", self._fatal)
             why = failed[0].str() if failed else f"no answer for {CALL_S:.0f} s"
             raise TransactionAborted(f"{self._id}: records written to {outputs[0].tp} were not confirmed: {why}")
         return offsets
@@ -126,10 +134,13 @@ class KafkaWriter:
 
     def close(self) -> None:
         _discard(self._producer)
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # it could not abort: fenced
+            self._producer.close()
 
     def _replace(self) -> None:
         _discard(self._producer)
         self._stale = True
+        self._fatal = None
         self._producer = self._started(0.0)
         self._stale = False
 
@@ -179,6 +190,11 @@ class KafkaWriter:
         except KafkaException as e:
             raise self._translated(what, e.args[0]) from e
 
+    def _note(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = error
+        log.warning("%s: %s", self._id, error.str())
+
     def _translated(self, what: str, error: KafkaError) -> HeadraceError:
         if error.code() not in _FENCED and not error.fatal():
             return TransactionAborted(f"{self._id}: {what} failed: {error.str()}")
@@ -191,7 +207,8 @@ class KafkaWriter:
 
     def _refused(self, tp: TopicPartition, error: KafkaError) -> HeadraceError:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return HeadraceError(f"a record for {tp} is over {self._conf['message.max.bytes']} bytes")
+            limit = int(self._conf["message.max.bytes"]) - RECORD_HEADER
+            return HeadraceError(f"a record for {tp} is over {limit} bytes: make it smaller")
         if error.code() in (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
             return ConfigError(f"Kafka has no partition {tp}: run `headrace init PIPELINE` first")
         return self._translated(f"write to {tp}", error)
@@ -204,15 +221,18 @@ class KafkaSender:
     """An idempotent producer outside transactions."""
 
     def __init__(self, conf: Mapping[str, Any]) -> None:
-        self._producer = Producer({**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf}, logger=log)
+        self._producer = Producer(
+            {**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf, "error_cb": _log_error}, logger=log
+        )
         self._failed: list[str] = []
 
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
         messages = [{"key": k, "value": v} for k, v in zip(keys, values, strict=True)]
         given = {"on_delivery": self._delivered}
         refused = _queue(self._producer, topic, messages, given, lambda: self._producer.poll(0.05))
-        self._failed.extend(error.str() for error in refused)
         self._producer.poll(0)
+        if refused:
+            raise HeadraceError(f"{len(refused)} records for {topic} cannot be sent: {refused[0].str()}")
 
     def flush(self) -> None:
         left = self._producer.flush(START_S)
@@ -245,10 +265,13 @@ def _queue(
     return errors
 
 
+def _log_error(error: KafkaError) -> None:
+    log.warning("%s", error.str())
+
+
 def _discard(producer: Producer) -> None:
-    """Let a producer go without waiting for what it still holds."""
+    """Drop what a producer still holds. It is not closed, which would wait for a broker that may be away."""
     try:
         producer.purge()
-        producer.close()
     except KafkaException as e:
-        log.debug("a producer closed with %s", e.args[0].str())
+        log.debug("a producer was let go with %s", e.args[0].str())

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from headrace.errors import Fenced, HeadraceError, TooManyFailures, TransactionAborted, Unavailable
+from headrace.errors import HeadraceError, TooManyFailures, TransactionAborted, Unavailable
 from headrace.log import faults
 from headrace.log.base import Chunk, GroupReader, Log, Output, Position, TopicPartition, Writer, read_range
 from headrace.log.processor import IDLE, Processor, Step
@@ -81,6 +81,7 @@ class ExactlyOnceLoop:
         self._assigned: set[TopicPartition] = set()
         self._to_rebuild = False
         self._waiting: dict[TopicPartition, Chunk] = {}
+        self._paused: set[TopicPartition] = set()
         self._positions: dict[TopicPartition, Position] = {}
         self._open_since: float | None = None
         self._recent: deque[tuple[int, int]] = deque(maxlen=200)
@@ -103,6 +104,10 @@ class ExactlyOnceLoop:
             while not self._stop.is_set() and not until():
                 self.turn()
             self._end_transaction()
+        except BaseException:
+            # A step may be half written: leaving the group must not commit it.
+            self._give_up()
+            raise
         finally:
             self._close()
 
@@ -118,11 +123,7 @@ class ExactlyOnceLoop:
                 chunks = []
             if chunks:
                 faults.point("after_read")
-            for tp in list(self._waiting):
-                self._again(tp)
-            for chunk in chunks:
-                if chunk.tp in self._assigned:
-                    self._take(chunk)
+            self._take_all([chunk for chunk in chunks if chunk.tp in self._assigned])
             self._perform(self._processor.tick())
             self._commit_if_due()
             self._recovered()
@@ -156,6 +157,7 @@ class ExactlyOnceLoop:
     def _forget(self) -> None:
         self._assigned = set()
         self._waiting.clear()
+        self._paused.clear()
         self._positions.clear()
         self._processor.assigned(())
         self.status.positions = {}
@@ -164,41 +166,56 @@ class ExactlyOnceLoop:
         """Bring the state to where the last commit left it, then let the partitions flow."""
         tps = sorted(self._assigned)
         self._waiting.clear()
+        self._paused.clear()
         self._positions.clear()
         committed = self._group.committed(tps)
         self._processor.assigned(tps)
         for tp in tps:
             at = committed[tp]
             for chunk in read_range(self._log, {tp: (at.rebuild_from, at.offset)}):
-                self._attempt(chunk, lambda _: None)
+                if self._attempt(chunk, lambda _: None) < len(chunk):
+                    raise Unavailable(f"{self._processor.name} waits while the state of {tp} is rebuilt")
         self._group.rewind({tp: at.offset for tp, at in committed.items()})
         self._to_rebuild = False
         self._group.resume(tps)
         self.status.positions = {tp: at.offset for tp, at in committed.items()}
         self.status.ready = True
 
-    def _again(self, tp: TopicPartition) -> None:
-        chunk = self._waiting.pop(tp)
-        self._take(chunk)
-        if tp not in self._waiting:
-            self._group.resume([tp])
+    def _take_all(self, chunks: Sequence[Chunk]) -> None:
+        """Take what has been waiting, then what is new. When a server is away, the rest waits: the group has
+        moved past it and will not bring it again."""
+        away: Unavailable | None = None
+        waited = [self._waiting.pop(tp) for tp in list(self._waiting)]
+        for chunk in [*waited, *chunks]:
+            if away or chunk.tp in self._waiting:
+                self._hold(chunk)
+                continue
+            try:
+                self._take(chunk)
+            except Unavailable as e:
+                self._hold(chunk)
+                away = e
+        flowing = sorted(self._paused - self._waiting.keys())
+        if flowing:
+            self._group.resume(flowing)
+            self._paused.difference_update(flowing)
+        if away:
+            raise away
 
     def _take(self, chunk: Chunk) -> None:
         """Process a batch and put its outputs and its position into the transaction."""
-        try:
-            done = self._attempt(chunk, self._perform)
-        except Unavailable:
-            self._hold(chunk)
-            raise
+        done = self._attempt(chunk, self._perform)
         if done < len(chunk):
             self._hold(chunk.slice(done))
         if done:
             self._advance(chunk, done)
 
     def _hold(self, rest: Chunk) -> None:
-        if rest.tp not in self._waiting:
+        before = self._waiting.get(rest.tp)
+        self._waiting[rest.tp] = rest if before is None else before.followed_by(rest)
+        if rest.tp not in self._paused:
             self._group.pause([rest.tp])
-        self._waiting[rest.tp] = rest
+            self._paused.add(rest.tp)
 
     def _advance(self, chunk: Chunk, done: int) -> None:
         self._begin()
@@ -234,10 +251,13 @@ class ExactlyOnceLoop:
         return len(chunk) if step.consumed is None else step.consumed
 
     def _fail(self, chunk: Chunk, perform: Callable[[Step], None]) -> None:
+        if self._to_rebuild:
+            return  # it was counted and dead-lettered when it was first met
         trace = traceback.format_exc()
+        letter = self._dead_letter(chunk, trace)
         self.status.failures += 1
         self._recent.append((1, 1))
-        perform(Step([self._dead_letter(chunk, trace)]))
+        perform(Step([letter]))
         seen = sum(n for n, _ in self._recent)
         failed = sum(f for _, f in self._recent)
         if failed >= 20 and failed > self._config.failure_limit * seen:
@@ -253,7 +273,11 @@ class ExactlyOnceLoop:
         if step is IDLE or not step.outputs:
             return
         self._begin()
-        self._write(step.outputs, step.tracked)
+        try:
+            self._write(step.outputs, step.tracked)
+        except Unavailable as e:
+            # The step is half written and the state has moved on: only a rebuild brings both back together.
+            raise TransactionAborted(str(e)) from e
 
     def _write(self, outputs: Sequence[Output], tracked: Callable[[list[list[int]]], list[Output]] | None) -> None:
         if tracked is None:
@@ -302,8 +326,16 @@ class ExactlyOnceLoop:
     def _abort(self) -> None:
         if self._open_since is not None:
             self._open_since = None
-            self._writer.abort()
+            self._positions.clear()
             self.status.aborts += 1
+            self._writer.abort()
+
+    def _give_up(self) -> None:
+        """Abort what is open, on the way out with an error that matters more than this."""
+        try:
+            self._abort()
+        except HeadraceError as e:
+            log.warning("the open transaction was not given up, it will time out: %s", e)
 
     def _abort_and_rewind(self, cause: TransactionAborted) -> None:
         """Give the transaction up; read and rebuild from what is committed."""
@@ -330,7 +362,7 @@ class ExactlyOnceLoop:
         self.status.ready = False
         try:
             self._group.close()
-        except (Fenced, TransactionAborted, Unavailable) as e:
+        except HeadraceError as e:
             log.warning("left the group without a commit: %s", e)
         self._writer.close()
         self._processor.close()

@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from headrace.errors import ConfigError, Fenced, TransactionAborted
-from headrace.log.base import Chunk, GroupReader, Output, Position, RebalanceListener, TopicPartition
+from headrace.errors import ConfigError, Fenced, HeadraceError, TransactionAborted
+from headrace.log.base import LARGEST, Chunk, GroupReader, Output, Position, RebalanceListener, TopicPartition
 from headrace.log.partitioner import partition_of
 
 
@@ -135,6 +135,8 @@ class MemoryLog:
     def append(self, tp: TopicPartition, entry: _Entry) -> int:
         if tp not in self.entries:
             raise ConfigError(f"Kafka has no partition {tp}: run `headrace init PIPELINE` first")
+        if len(entry.key or b"") + len(entry.value or b"") > LARGEST:
+            raise HeadraceError(f"a record for {tp} is over {LARGEST} bytes: make it smaller")
         self.entries[tp].append(entry)
         self.lock.notify_all()
         return len(self.entries[tp]) - 1
@@ -275,7 +277,8 @@ class MemoryWriter:
             transaction = self._transaction()
             offsets = []
             for output in outputs:
-                transaction.touched.add(output.tp)
+                if output.values:
+                    transaction.touched.add(output.tp)
                 pairs = zip(output.keys, output.values, strict=True)
                 offsets.append([self._log.append(output.tp, _Entry(k, v, transaction)) for k, v in pairs])
             return offsets
@@ -351,13 +354,14 @@ def _poll(
     with log.lock:
         while True:
             chunks: list[Chunk] = []
-            for tp in at.keys() - paused:
+            before = dict(at)
+            for tp in sorted(at.keys() - paused):
                 chunk, at[tp] = log.visible(tp, at[tp], limit - sum(map(len, chunks)))
                 if chunk is not None:
                     chunks.append(chunk)
                 if sum(map(len, chunks)) >= limit:
                     break
             left = deadline - time.monotonic()
-            if chunks or left <= 0:
+            if at != before or left <= 0:
                 return chunks
             log.lock.wait(left)

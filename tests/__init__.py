@@ -1,0 +1,1 @@
+"""Tests: unit, contract (both logs), integration (real Kafka)."""

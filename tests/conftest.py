@@ -1,0 +1,85 @@
+"""What all tests share: the stack they run on (``--stack``), settings for it, and names nobody else uses."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from headrace.config import Settings
+from headrace.embedded.stack import Stack
+
+ROOT = Path(__file__).parents[1]
+COMPOSE_KAFKA = "127.0.0.1:9092"
+COMPOSE_REGISTRY = "http://127.0.0.1:8081/apis/ccompat/v7"
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """A real Kafka and registry.
+
+    ``embedded`` is there when they are child processes of this one, which a test may then kill.
+    """
+
+    bootstrap: str
+    registry_url: str
+    embedded: Stack | None = None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("headrace")
+    group.addoption(
+        "--stack",
+        choices=("embedded", "docker", "external"),
+        default="embedded",
+        help="Kafka and registry of the tests: child processes (default), docker-compose.yml, or given ones.",
+    )
+    group.addoption("--kafka", default="", help="bootstrap servers, for --stack external")
+    group.addoption("--registry", default="", help="URL of a Confluent-compatible registry, for --stack external")
+
+
+@pytest.fixture(scope="session")
+def docker_compose_file() -> str:
+    """For pytest-docker: the repository's own file."""
+    return str(ROOT / "docker-compose.yml")
+
+
+@pytest.fixture(scope="session")
+def docker_setup() -> list[str]:
+    """For pytest-docker: the servers alone, without the processors."""
+    return ["up --detach --wait kafka registry"]
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """The stack chosen with ``--stack``, one for the whole run."""
+    kind: str = request.config.getoption("--stack")
+    if kind == "embedded":
+        with Stack(tmp_path_factory.mktemp("stack") / "state") as embedded:
+            yield RunningStack(embedded.bootstrap, embedded.registry_url, embedded)
+    elif kind == "docker":
+        request.getfixturevalue("docker_services")
+        yield RunningStack(COMPOSE_KAFKA, COMPOSE_REGISTRY)
+    else:
+        kafka, registry = request.config.getoption("--kafka"), request.config.getoption("--registry")
+        if not kafka:
+            raise pytest.UsageError("--stack external needs --kafka HOST:PORT (and --registry URL)")
+        yield RunningStack(kafka, registry)
+
+
+@pytest.fixture(scope="session")
+def settings(stack: RunningStack) -> Settings:
+    """Settings for the stack, with a short session so that a dead worker is missed soon."""
+    return Settings(bootstrap=stack.bootstrap, registry_url=stack.registry_url, kafka={"session.timeout.ms": "6000"})
+
+
+@pytest.fixture
+def unique(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Make a name (topic, group, pipeline, transactional id) that no other test and no other run uses."""
+    test = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_").lower())[:40].strip("-")
+    run = uuid.uuid4().hex[:8]
+    return lambda name: f"{test}-{run}-{name}"
