@@ -6,7 +6,8 @@ the same value however the stream was cut into batches, as long as the frame rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
@@ -15,63 +16,94 @@ import polars as pl
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
-def rolling_sum(
-    events: pl.DataFrame, value: pl.Expr, *, at: str, within: timedelta, by: Sequence[str] = ()
-) -> pl.Series:
-    """For each row, the sum of ``value`` over the rows before it in the frame, of the same group, in its window.
+@dataclass(frozen=True)
+class Window:
+    """What to sum over which rows.
 
-    A row q counts for row p when q stands before p in the frame (the log's order), has the same values in
-    ``by``, and its event time lies in ``(at[p] - within, at[p]]``. The row itself does not count.
+    Attributes:
+        value: a boolean or integer expression over the events; null counts as 0.
+        within: length of the window in event time.
+        by: columns that form a group; none: all rows are one group.
+    """
+
+    value: pl.Expr
+    within: timedelta
+    by: tuple[str, ...] = ()
+
+
+def rolling_sums(events: pl.DataFrame, *, at: str, windows: Mapping[str, Window]) -> pl.DataFrame:
+    """For each row and window, the sum of the window's value over the rows that came before.
+
+    A row q counts for row p when q stands before p in the frame (the log's order), has the same values in the
+    window's ``by``, and its event time lies in ``(at[p] - within, at[p]]``. The row itself does not count.
 
     Args:
         events: rows of one partition in log order.
-        value: a boolean or integer expression over ``events``; null counts as 0.
         at: name of the event-time column (Datetime).
-        within: length of the window.
-        by: names of the columns that form a group; none: all rows are one group.
+        windows: name of the result -> its window.
 
     Returns:
-        Int64 series of ``len(events)`` values.
+        One Int64 column for each window, ``len(events)`` rows.
 
     Raises:
-        TypeError: ``value`` is neither boolean nor integer (sums of floats would depend on the batch).
+        TypeError: a value is neither boolean nor integer (sums of floats would depend on the batch).
     """
-    n = events.height
-    amount = events.select(value.alias("value"))["value"]
-    if amount.dtype != pl.Boolean and not amount.dtype.is_integer():
-        raise TypeError(f"rolling_sum takes a boolean or integer value, not {amount.dtype}")
-    if n == 0:
-        return pl.Series([], dtype=pl.Int64)
-    v = amount.cast(pl.Int64).fill_null(0).to_numpy()
+    amounts = events.select(w.value.alias(name) for name, w in windows.items())
+    for name, dtype in amounts.schema.items():
+        if dtype != pl.Boolean and not dtype.is_integer():
+            raise TypeError(f"{name}: rolling_sums takes a boolean or integer value, not {dtype}")
+    amounts = amounts.select(pl.all().cast(pl.Int64).fill_null(0))
+    if events.is_empty():
+        return amounts
     t = events[at].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy()
-    group = _codes(events, by)
-    span = int(within / timedelta(microseconds=1))
-
-    order = np.lexsort((np.arange(n), t, group))
-    place = np.empty(n, dtype=np.int64)
-    place[order] = np.arange(n)
-    before = np.concatenate(([0], np.cumsum(v[order])))
-    # One sortable key per (group, time): a window is then a range of places.
-    base = t.min() - span - 1
-    width = int(t.max() - base) + 1
-    key = group * width + (t - base)
-    start = np.searchsorted(key[order], key - span, side="right")
-    total = before[place] - before[start]
-    _take_back_late_rows(total, v, t, group, span)
-    return pl.Series(total)
+    late = np.flatnonzero(t < np.maximum.accumulate(t))
+    layouts = {by: _Layout(t, _codes(events, by)) for by in {w.by for w in windows.values()}}
+    sums = {}
+    for name, window in windows.items():
+        span = window.within // timedelta(microseconds=1)
+        sums[name] = layouts[window.by].sums(amounts[name].to_numpy(), span, late)
+    return pl.DataFrame(sums)
 
 
-def _take_back_late_rows(total: Ints, v: Ints, t: Ints, group: Ints, span: int) -> None:
-    """Subtract what rows counted of others that stand later in the log though their event time is earlier."""
-    for q in np.flatnonzero((t < np.maximum.accumulate(t)) & (v != 0)):
-        earlier = (t[:q] > t[q]) & (t[:q] < t[q] + span) & (group[:q] == group[q])
-        total[:q][earlier] -= v[q]
+class _Layout:
+    """The rows sorted by group and time: a window is then a range of places.
+
+    Args:
+        t: event times, microseconds.
+        group: group of each row.
+    """
+
+    def __init__(self, t: Ints, group: Ints) -> None:
+        self._t = t
+        self._group = group
+        self._order = np.lexsort((np.arange(len(t)), t, group))
+        self._place = np.empty(len(t), dtype=np.int64)
+        self._place[self._order] = np.arange(len(t))
+
+    def sums(self, v: Ints, span: int, late: Ints) -> Ints:
+        """Sum of ``v`` in the window of each row; ``late`` are the rows with an earlier one of later time."""
+        base = self._t.min() - span - 1
+        width = int(self._t.max() - base) + 1
+        key = self._group * width + (self._t - base)
+        start = np.searchsorted(key[self._order], key - span, side="right")
+        before = np.concatenate(([0], np.cumsum(v[self._order])))
+        total: Ints = before[self._place] - before[start]
+        for q in late[v[late] != 0]:
+            # Rows before q in the log counted it, as its time is earlier than theirs: take that back.
+            wrongly = (self._t[:q] > self._t[q]) & (self._t[:q] < self._t[q] + span)
+            total[:q][wrongly & (self._group[:q] == self._group[q])] -= v[q]
+        return total
 
 
-def _codes(events: pl.DataFrame, by: Sequence[str]) -> Ints:
+def _codes(events: pl.DataFrame, by: tuple[str, ...]) -> Ints:
     """One integer per distinct combination of the columns ``by``; null is a value of its own."""
     codes = np.zeros(events.height, dtype=np.int64)
     for name in by:
-        rank = events[name].rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
+        column = events[name]
+        if column.dtype == pl.String:
+            column = column.cast(pl.Categorical).to_physical()
+        values = column.cast(pl.Int64)
+        filled = values.fill_null(-1) if values.null_count() else values
+        _, rank = np.unique(filled.to_numpy(), return_inverse=True)
         codes = codes * (int(rank.max()) + 1) + rank
     return codes

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from headrace.windows import rolling_sum
+from headrace.windows import Window, rolling_sums
 
 LATE_MINUTES = 15
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
@@ -142,23 +142,20 @@ def features(events: pl.DataFrame) -> pl.DataFrame:
     landed = pl.col("kind") == "landed"
     arrived = landed & ~pl.col("cancelled")
     late = arrived & (pl.col("arr_delay") >= LATE_MINUTES)
-    origin, airline, route = ["origin"], ["origin", "carrier"], ["origin", "dest"]
-
-    def within(hours: int, value: pl.Expr, by: list[str]) -> pl.Series:
-        return rolling_sum(events, value, at="at", within=timedelta(hours=hours), by=by)
-
-    seen = events.with_columns(
-        within(1, pl.col("kind") == "scheduled", origin).alias("departures_1h"),
-        within(3, landed & pl.col("cancelled"), origin).alias("cancelled_3h"),
-        within(3, arrived, origin).alias("arrived_3h"),
-        within(3, late, origin).alias("late_3h"),
-        within(1, arrived, origin).alias("arrived_1h"),
-        within(1, late, origin).alias("late_1h"),
-        within(6, arrived, airline).alias("airline_arrived_6h"),
-        within(6, late, airline).alias("airline_late_6h"),
-        within(24, arrived, route).alias("route_arrived_24h"),
-        within(24, late, route).alias("route_late_24h"),
-    )
+    origin, airline, route = ("origin",), ("origin", "carrier"), ("origin", "dest")
+    windows = {
+        "departures_1h": Window(pl.col("kind") == "scheduled", timedelta(hours=1), origin),
+        "cancelled_3h": Window(landed & pl.col("cancelled"), timedelta(hours=3), origin),
+        "arrived_1h": Window(arrived, timedelta(hours=1), origin),
+        "late_1h": Window(late, timedelta(hours=1), origin),
+        "arrived_3h": Window(arrived, timedelta(hours=3), origin),
+        "late_3h": Window(late, timedelta(hours=3), origin),
+        "airline_arrived_6h": Window(arrived, timedelta(hours=6), airline),
+        "airline_late_6h": Window(late, timedelta(hours=6), airline),
+        "route_arrived_24h": Window(arrived, timedelta(hours=24), route),
+        "route_late_24h": Window(late, timedelta(hours=24), route),
+    }
+    seen = pl.concat([events, rolling_sums(events, at="at", windows=windows)], how="horizontal")
     return seen.filter(pl.col("kind") == "scheduled").select(
         "offset",
         "local_minute",

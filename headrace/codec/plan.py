@@ -17,7 +17,7 @@ _KINDS: dict[str, Kind] = {
     "string": "string",
     "bytes": "bytes",
 }
-_ITEMS = {"float", "double"}
+_ITEMS: dict[str, Kind] = {"float": "float", "double": "double"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ def _field(name: str, avro: Any) -> FieldPlan | None:
         return FieldPlan(name, _KINDS[avro]) if avro in _KINDS else None
     kind = avro["type"]
     if kind == "array":
-        return FieldPlan(name, "array", item=_KINDS[avro["items"]]) if avro["items"] in _ITEMS else None
+        item = avro["items"]
+        return FieldPlan(name, "array", item=_ITEMS[item]) if isinstance(item, str) and item in _ITEMS else None
     if kind == "enum":
         return FieldPlan(name, "enum", symbols=tuple(avro["symbols"]))
     if kind == "fixed":

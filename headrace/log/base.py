@@ -124,7 +124,11 @@ class GroupReader(Protocol):
         """Up to ``limit`` records of the partitions that are not paused. Calls the listener on a rebalance."""
 
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
-        """Committed positions; a partition without one stands at its first offset."""
+        """Committed positions; a partition without one stands at its first offset.
+
+        Raises:
+            Unavailable: the broker is away, or an open transaction is about to move one of them.
+        """
 
     def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Go on from these offsets with the partitions assigned, all of which must be named; they stay paused."""

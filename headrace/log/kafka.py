@@ -40,6 +40,7 @@ T = TypeVar("T")
 log = logging.getLogger("headrace.kafka")
 
 CALL_S = 10.0
+LEADER_S = 2.0
 COMMITTED_S = 30.0
 """Longer than a transaction may stay open: a dead worker's pending commit holds the answer back that long."""
 
@@ -56,9 +57,8 @@ CONSUMER = {
     "max.partition.fetch.bytes": 2_097_152,
     "session.timeout.ms": 10_000,
     "heartbeat.interval.ms": 300,
-    "topic.metadata.refresh.interval.ms": 5_000,
 }
-_CONSUMERS_OWN = {*CONSUMER, "max.poll.interval.ms", "group.instance.id"} - {"topic.metadata.refresh.interval.ms"}
+_CONSUMERS_OWN = {*CONSUMER, "max.poll.interval.ms", "group.instance.id"}
 
 
 class KafkaLog:
@@ -74,6 +74,8 @@ class KafkaLog:
             "bootstrap.servers": settings.bootstrap,
             "client.id": client_id,
             "log_level": 4,
+            "topic.metadata.refresh.interval.ms": 5_000,
+            "reconnect.backoff.max.ms": 1_000,
             **settings.kafka,
         }
         # A client warns of every property that belongs to the other kind.
@@ -160,8 +162,16 @@ class KafkaLog:
         self, parts: Sequence[KafkaPartition], spec: OffsetSpec, isolation: IsolationLevel
     ) -> dict[int, int]:
         asked = dict.fromkeys(parts, spec)
-        futures = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=CALL_S)
-        return {p.partition: self._result(f).offset for p, f in futures.items()}
+        deadline = time.monotonic() + LEADER_S
+        while True:
+            futures = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=CALL_S)
+            try:
+                return {p.partition: self._result(f).offset for p, f in futures.items()}
+            except Unavailable:
+                # A partition just created has no leader for a moment.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def _result(self, future: Future[T], ignore: set[int] | None = None) -> T:
         return self._call(lambda: future.result(CALL_S * 3), ignore)

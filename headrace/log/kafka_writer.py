@@ -37,6 +37,7 @@ PRODUCER: dict[str, Any] = {
     "delivery.report.only.error": True,
     "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
 }
+_UNKNOWN = {KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART}
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
 
@@ -52,10 +53,7 @@ class KafkaWriter:
             "transactional.id": transactional_id,
             "enable.idempotence": True,
             "delivery.report.only.error": False,
-            # Without it the client raises from inside poll and flush, over whatever a callback was doing.
-            "error_cb": self._note,
         }
-        self._fatal: KafkaError | None = None
         self._id = transactional_id
         self._limit_s = int(self._conf["transaction.timeout.ms"]) / 1000
         self._began = 0.0
@@ -74,7 +72,14 @@ class KafkaWriter:
     def write(self, output: Output) -> None:
         messages = [{"key": k, "value": v} for k, v in zip(output.keys, output.values, strict=True)]
         given = {"partition": output.tp.partition}
-        refused = self._call("write", lambda: _queue(self._producer, output.tp.topic, messages, given, self._room))
+
+        def queue() -> list[KafkaError]:
+            return _queue(self._producer, output.tp.topic, messages, given, self._room)
+
+        refused = self._call("write", queue)
+        if refused and refused[0].code() in _UNKNOWN:
+            self._look_again(output.tp)
+            refused = self._call("write", queue)
         if refused:
             raise self._refused(output.tp, refused[0])
         self._call("write", lambda: self._producer.poll(0))
@@ -97,8 +102,6 @@ class KafkaWriter:
                 self._produce(output.tp, key, value, note(row, place))
         self._call("write", lambda: self._producer.flush(CALL_S))
         if any(-1 in row for row in offsets):
-            if self._fatal:
-                raise self._translated("write", self._fatal)
             why = failed[0].str() if failed else f"no answer for {CALL_S:.0f} s"
             raise TransactionAborted(f"{self._id}: records written to {outputs[0].tp} were not confirmed: {why}")
         return offsets
@@ -134,13 +137,15 @@ class KafkaWriter:
 
     def close(self) -> None:
         _discard(self._producer)
-        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # it could not abort: fenced
-            self._producer.close()
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            try:
+                self._producer.close()
+            except KafkaException as e:
+                log.info("%s: closed after %s", self._id, e.args[0].str())
 
     def _replace(self) -> None:
         _discard(self._producer)
         self._stale = True
-        self._fatal = None
         self._producer = self._started(0.0)
         self._stale = False
 
@@ -168,13 +173,21 @@ class KafkaWriter:
         value: bytes | None,
         on_delivery: Callable[[KafkaError | None, Message], None],
     ) -> None:
+        looked = False
         while True:
             try:
                 return self._producer.produce(tp.topic, value, key, tp.partition, on_delivery=on_delivery)
             except BufferError:
                 self._call("write", self._room)
             except KafkaException as e:
-                raise self._refused(tp, e.args[0]) from e
+                if looked or e.args[0].code() not in _UNKNOWN:
+                    raise self._refused(tp, e.args[0]) from e
+                looked = True
+                self._look_again(tp)
+
+    def _look_again(self, tp: TopicPartition) -> None:
+        """Ask the broker for the topic's partitions: one that was added is not known here yet."""
+        self._call("write", lambda: self._producer.list_topics(tp.topic, timeout=CALL_S))
 
     def _room(self) -> None:
         """Wait until the client's full queue has shrunk."""
@@ -189,11 +202,11 @@ class KafkaWriter:
             return call()
         except KafkaException as e:
             raise self._translated(what, e.args[0]) from e
-
-    def _note(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._fatal = error
-        log.warning("%s: %s", self._id, error.str())
+        except SystemError as e:
+            # How a fatal error comes out of poll and flush when a delivery callback ran after it.
+            if not isinstance(e.__cause__, KafkaException):
+                raise
+            raise self._translated(what, e.__cause__.args[0]) from e
 
     def _translated(self, what: str, error: KafkaError) -> HeadraceError:
         if error.code() not in _FENCED and not error.fatal():
@@ -209,7 +222,7 @@ class KafkaWriter:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             limit = int(self._conf["message.max.bytes"]) - RECORD_HEADER
             return HeadraceError(f"a record for {tp} is over {limit} bytes: make it smaller")
-        if error.code() in (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
+        if error.code() in _UNKNOWN:
             return ConfigError(f"Kafka has no partition {tp}: run `headrace init PIPELINE` first")
         return self._translated(f"write to {tp}", error)
 
@@ -221,9 +234,7 @@ class KafkaSender:
     """An idempotent producer outside transactions."""
 
     def __init__(self, conf: Mapping[str, Any]) -> None:
-        self._producer = Producer(
-            {**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf, "error_cb": _log_error}, logger=log
-        )
+        self._producer = Producer({**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf}, logger=log)
         self._failed: list[str] = []
 
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
@@ -263,10 +274,6 @@ def _queue(
                 break
             full()
     return errors
-
-
-def _log_error(error: KafkaError) -> None:
-    log.warning("%s", error.str())
 
 
 def _discard(producer: Producer) -> None:

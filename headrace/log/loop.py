@@ -42,6 +42,11 @@ class LoopConfig:
     failure_limit: float = 0.5
     idle_poll: float = 0.05
 
+    @property
+    def gather(self) -> float:
+        """Seconds to gather a batch while a transaction is open: a trickle is then a few batches a commit."""
+        return self.commit_interval / 4
+
 
 DeadLetters = Callable[[Chunk, str], Output]
 """From a one-record chunk and a traceback to its dead letter."""
@@ -116,7 +121,7 @@ class ExactlyOnceLoop:
         try:
             self._commit_if_due()
             busy = self._open_since is not None
-            chunks = self._group.poll(self._config.batch, 0.005 if busy else self._config.idle_poll)
+            chunks = self._group.poll(self._config.batch, self._config.gather if busy else self._config.idle_poll)
             if self._to_rebuild:
                 # What a poll brought beside a rebalance is of the old assignment; it will be read again.
                 self._rebuild()

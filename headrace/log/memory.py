@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from headrace.errors import ConfigError, Fenced, HeadraceError, TransactionAborted
+from headrace.errors import ConfigError, Fenced, HeadraceError, TransactionAborted, Unavailable
 from headrace.log.base import LARGEST, Chunk, GroupReader, Output, Position, RebalanceListener, TopicPartition
 from headrace.log.partitioner import partition_of
 
@@ -109,6 +109,11 @@ class MemoryLog:
             self.groups[group].members = [m for m in self.groups[group].members if m.member != member]
             self.groups[group].changed()
 
+    def pending(self, group: str) -> set[TopicPartition]:
+        """Partitions whose committed positions in a group an open transaction is about to move."""
+        transactions = (w.open for w in self.epochs.values())
+        return {tp for t in transactions if t for tp in t.positions.get(group, {})}
+
     def stable_end(self, tp: TopicPartition) -> int:
         entries = self.entries[tp]
         first_open = (i for i, e in enumerate(entries) if e.transaction is not None and e.transaction.state == "open")
@@ -190,6 +195,9 @@ class MemoryGroupReader:
 
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
         with self._log.lock:
+            pending = self._log.pending(self.name).intersection(tps)
+            if pending:
+                raise Unavailable(f"a transaction that is open will move {', '.join(map(str, sorted(pending)))}")
             return {tp: self._group.committed.get(tp, Position(0, 0)) for tp in tps}
 
     def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -237,7 +245,7 @@ class MemoryGroupReader:
 
     def _take(self, tps: list[TopicPartition]) -> None:
         self.assigned = set(tps)
-        self._at = {tp: at.offset for tp, at in self.committed(tps).items()}
+        self._at = {tp: self._group.committed.get(tp, Position(0, 0)).offset for tp in tps}
         self._paused = set(tps)
         self._listener.on_assigned(tps)
 
@@ -259,15 +267,15 @@ class MemoryWriter:
     def __init__(self, log: MemoryLog, transactional_id: str) -> None:
         self._log = log
         self._id = transactional_id
-        self._open: _Transaction | None = None
+        self.open: _Transaction | None = None
         with log.lock:
-            if (old := log.epochs.get(transactional_id)) and old._open:
+            if (old := log.epochs.get(transactional_id)) and old.open:
                 old._end("aborted")
             log.epochs[transactional_id] = self
 
     def begin(self) -> None:
         self._check()
-        self._open = _Transaction()
+        self.open = _Transaction()
 
     def write(self, output: Output) -> None:
         self.write_tracked([output])
@@ -296,19 +304,19 @@ class MemoryWriter:
 
     def abort(self) -> None:
         self._check()
-        if self._open:
+        if self.open:
             self._end("aborted")
 
     def close(self) -> None:
         with self._log.lock:
-            if self._open and self._log.epochs.get(self._id) is self:
+            if self.open and self._log.epochs.get(self._id) is self:
                 self._end("aborted")
 
     def _transaction(self) -> _Transaction:
         self._check()
-        if self._open is None:
+        if self.open is None:
             raise TransactionAborted(f"{self._id}: no transaction is open")
-        return self._open
+        return self.open
 
     def _check(self) -> None:
         if self._log.epochs.get(self._id) is not self:
@@ -316,7 +324,7 @@ class MemoryWriter:
 
     def _end(self, state: Literal["committed", "aborted"]) -> None:
         with self._log.lock:
-            transaction, self._open = self._open, None
+            transaction, self.open = self.open, None
             if transaction is None:
                 return
             transaction.state = state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from headrace.config import Settings
-from headrace.errors import ConfigError, Fenced, HeadraceError, TransactionAborted
+from headrace.errors import ConfigError, Fenced, HeadraceError, TransactionAborted, Unavailable
 from headrace.log import kafka_writer
 from headrace.log.base import LARGEST, Log, Output, Position, TopicPartition, Writer, read_all, read_range
 from headrace.log.kafka import KafkaLog
@@ -561,6 +562,36 @@ def test_committed_positions_carry_rebuild_from(log: Log, unique: Unique, join: 
     heir.reader.resume(sorted(heir.assigned))
     until(lambda: len(heir.read) == 10, "the heir reads what is left")
     assert sorted(heir.read) == [(zero, 7), (zero, 8), *((one, o) for o in range(1, 9))]
+
+
+@both
+def test_committed_positions_are_not_told_while_an_open_transaction_is_about_to_move_them(
+    log: Log, unique: Unique, join: Join
+) -> None:
+    """Else the heir of a member that stalled between sending its offsets and committing would do its work again."""
+    name = topic(log, unique("t"))
+    tp = TopicPartition(name, 0)
+    member = join(unique("g"), [name], "m")
+    turns(member)(lambda: bool(member.assigned), "the member is assigned")
+    told: list[dict[TopicPartition, Position]] = []
+
+    def ask() -> None:
+        while not told:
+            with contextlib.suppress(Unavailable):
+                told.append(member.reader.committed([tp]))
+
+    for commits, expected in [(False, Position(0, 0)), (True, Position(3, 1))]:
+        writer = log.writer(unique("w"))
+        writer.begin()
+        writer.send_offsets({tp: Position(3, 1)}, member.reader)
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(0.5)
+        assert told == []
+        (writer.commit if commits else writer.abort)()
+        thread.join(10)
+        assert told == [{tp: expected}]
+        told.clear()
 
 
 @both

@@ -18,6 +18,7 @@ of the year and not months."""
 BEHIND = 25_000
 """The feed waits while the processors are this many events behind it."""
 CHECK_S = 0.3
+SLICE_S = 0.15
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Feed:
                 at += timedelta(days=min(passed, 0.5) * (SLOW_DAYS if making() else FAST_DAYS))
                 progress(self._push(max(self._place(at), self.sent)))
             turn()
-            time.sleep(0.01)
+            time.sleep(max(0.0, now + SLICE_S - time.monotonic()))
         self._producer.flush()
 
     def _push(self, stop: int) -> int:
@@ -77,7 +78,7 @@ class Feed:
         return int(self.events["at"].search_sorted(at, side="left"))
 
     def _too_far_ahead(self) -> bool:
-        """Whether the outcomes written lag far behind the events sent (two events a flight; offsets are near enough)."""
+        """Whether the examples lag far behind the events sent. Two events a flight; offsets are near enough here."""
         if time.monotonic() > self._next_check:
             self._next_check = time.monotonic() + CHECK_S
             reached = sum(end for _, end in self.topics.log.bounds(self.topics.topic("examples")).values())

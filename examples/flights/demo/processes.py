@@ -17,6 +17,8 @@ from headrace.errors import StackError
 
 WORKERS = ("preprocess-0", "join-0", "infer-0", "infer-1", "retrain-0", "govern-0", "monitor-0")
 SAMPLE_S = 2.0
+COMMIT_MS = "250"
+"""Seven processors, a broker and a feed share two cores here: fewer, larger transactions."""
 
 
 class Processors:
@@ -31,7 +33,7 @@ class Processors:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self._logs = logs
         for worker in WORKERS:
-            run = ["run", worker.split("-")[0], "--pipeline", pipeline, "--worker-id", worker]
+            run = ["run", worker.split("-")[0], "--pipeline", pipeline, "--worker-id", worker, "--commit-ms", COMMIT_MS]
             with (logs / f"{worker}.log").open("wb") as out:
                 self.children[worker] = subprocess.Popen(
                     command([sys.executable, "-m", "headrace", *run]),
@@ -40,6 +42,11 @@ class Processors:
                     stderr=out,
                     env=os.environ | where,
                 )
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process id of each worker."""
+        return {worker: child.pid for worker, child in self.children.items()}
 
     def check(self) -> None:
         """Raise StackError, with its last words, when a processor has ended."""
@@ -67,6 +74,7 @@ class MemoryWatch:
     def __init__(self, processes: dict[str, int]) -> None:
         self._processes = processes
         self.peaks: dict[str, int] = {}
+        self.cpu: dict[str, float] = {}
         self.peak_together = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
@@ -81,6 +89,7 @@ class MemoryWatch:
         while not self._stop.wait(SAMPLE_S):
             together = 0
             for name, pid in self._processes.items():
+                self.cpu[name] = max(self.cpu.get(name, 0.0), _cpu(pid))
                 for label, taken in _taken(name, pid):
                     together += taken
                     self.peaks[label] = max(self.peaks.get(label, 0), taken)
@@ -105,3 +114,13 @@ def _bytes(process: psutil.Process) -> int:
         return int(getattr(full, "pss", full.rss))
     except psutil.Error:
         return 0
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of processor time so far, ended children included."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    children = (getattr(times, "children_user", 0.0), getattr(times, "children_system", 0.0))
+    return float(times.user + times.system + (sum(children) if pid != os.getpid() else 0.0))

@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from examples.flights.demo.feed import Feed
 from examples.flights.demo.monthly import by_month
 from examples.flights.demo.processes import MemoryWatch, Processors
 from examples.flights.demo.settle import read_through, wait_until
-from examples.flights.demo.watch import ControlWatch
+from examples.flights.demo.watch import ControlWatch, Event
 from examples.flights.pipeline import flights
 from headrace.cli.models import model_row
 from headrace.config import Settings
@@ -61,7 +62,8 @@ class Demo:
         """Everything, and the report; True where the account balances."""
         control.down(self._settings.state)
         self._say("starting a real Kafka and a schema registry")
-        with Stack(self._settings.state, fresh=True) as stack:
+        with ThreadPoolExecutor(1) as beside, Stack(self._settings.state, fresh=True) as stack:
+            events = beside.submit(flight_events, self._months)
             self._say(f"Kafka at {stack.bootstrap}, registry at {stack.registry_url}")
             here = self._settings.model_copy(update={"bootstrap": stack.bootstrap, "registry_url": stack.registry_url})
             self._log = KafkaLog(here, "headrace-demo")
@@ -69,22 +71,19 @@ class Demo:
             created = self._topics.init()
             self._say(f"{len(created)} topics created, schemas registered; starting the processors")
             processors = Processors(stack, REFERENCE, stack.state / "logs")
-            described = stack.describe()
-            pids = {"kafka": described["kafka"]["pid"], "registry": described["registry"]["pid"], "demo": os.getpid()}
-            memory = MemoryWatch({**pids, **{w: c.pid for w, c in processors.children.items()}})
+            memory = MemoryWatch({**_servers(stack), "demo": os.getpid(), **processors.pids})
             self._processors, self._stack = processors, stack
             try:
-                self._year()
+                self._year(events.result())
                 account = draw_up(self._topics)
             finally:
                 memory.stop()
                 processors.stop()
             return self._finish(account, memory)
 
-    def _year(self) -> None:
+    def _year(self, events: pl.DataFrame) -> None:
         """Push the events, train the first model on January and February, and follow what happens."""
-        events = flight_events(self._months)
-        march = (month_starts(events) + [events["at"][-1] + timedelta(seconds=1)])[2]
+        march = [*month_starts(events), events["at"][-1] + timedelta(seconds=1)][2]
         self._watch = ControlWatch(self._topics)
         columns = (
             TextColumn("{task.description}"),
@@ -123,14 +122,14 @@ class Demo:
     def _turn(self) -> None:
         """Between slices: say what happened, play the person who approves, see that all processors live."""
         for event in self._watch.poll():
-            self._console.print(screen.line(event), highlight=False)
+            self._tell(event)
         for model in self._watch.waiting():
             if not self._first_model:
                 self._first_model = model
             shadows = [] if model == self._first_model else [self._first_model]
             order_approval(self._topics, model, APPROVER, shadows=shadows, note="gates passed")
             for event in self._watch.poll(0.2):
-                self._console.print(screen.line(event), highlight=False)
+                self._tell(event)
         self._processors.check()
         self._stack.check()
 
@@ -172,6 +171,7 @@ class Demo:
                 {"input": x.what, "records": x.records_in, "became": x.outcomes, "ok": x.ok} for x in account.lines
             ],
             "memory": memory.peaks,
+            "cpu_s": {name: round(used, 1) for name, used in memory.cpu.items()},
             "memory_together": memory.peak_together,
             "state": str(self._settings.state),
             "html": str(self._out / "report.html"),
@@ -189,5 +189,16 @@ class Demo:
         markers = {m.partition: m.offset for a in activated[:1] for m in a.markers}
         return {**row, "detail": trigger.detail, "markers": markers}
 
+    def _tell(self, event: Event) -> None:
+        self._say(screen.line(event))
+
     def _say(self, text: str) -> None:
         self._console.print(f"[dim]{time.monotonic() - self._began:6.1f} s[/]  {text}", highlight=False)
+
+
+def _servers(stack: Stack) -> dict[str, int]:
+    """Process ids of the stack's servers."""
+    described = stack.describe()
+    return {
+        name: int(d["pid"]) for name, d in (("kafka", described["kafka"]), ("registry", described["registry"])) if d
+    }

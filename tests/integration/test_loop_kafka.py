@@ -1,0 +1,227 @@
+"""Exactly-once on a real Kafka: workers that are killed, stopped and joined at every point, and a broker that dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.config import Settings
+from headrace.log.base import Output, TopicPartition, read_all
+from headrace.log.kafka import KafkaLog
+from tests.conftest import RunningStack
+from tests.toys import counts, values_of
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.kafka
+
+WORKER = Path(__file__).with_name("loop_worker.py")
+POINTS = ["after_read", "after_begin", "after_write", "after_offsets", "after_commit"]
+PARTITIONS = 2
+
+
+class Bench:
+    """Topics, records and worker processes of one test."""
+
+    def __init__(self, settings: Settings, unique: Callable[[str], str], logs: Path) -> None:
+        self.source, self.sink, self.dead, self.group = (unique(n) for n in ("in", "out", "dead", "g"))
+        self.log = KafkaLog(settings, "test")
+        self.log.create_topics({t: (PARTITIONS, {}) for t in (self.source, self.sink, self.dead)})
+        self._sender = self.log.sender("test")
+        self._bootstrap = settings.bootstrap
+        self._logs = logs
+        self._sent = 0
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def send(self, n: int) -> None:
+        """Send ``n`` more records, over all partitions."""
+        numbers = range(self._sent, self._sent + n)
+        self._sender.send(self.source, [b"%d" % i for i in numbers], [b"w%d" % (i * i % 7) for i in numbers])
+        self._sent += n
+
+    def flush(self) -> None:
+        self._sender.flush()
+
+    def start(self, worker: str, properties: dict[str, str] | None = None, **env: str) -> subprocess.Popen[bytes]:
+        """Start a worker process."""
+        args: dict[str, Any] = {
+            "bootstrap": self._bootstrap,
+            "kafka": {"session.timeout.ms": "1500", **(properties or {})},
+            "group": self.group,
+            "worker": worker,
+            "source": self.source,
+            "sink": self.sink,
+            "dead": self.dead,
+            "batch": 20,
+            "commit_interval": 0.0,
+        }
+        with (self._logs / f"{worker}.log").open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, str(WORKER), json.dumps(args)], stderr=out, env={**os.environ, **env}
+            )
+        self.processes.append(process)
+        return process
+
+    def done(self) -> int:
+        """Records whose outputs can be read."""
+        return sum(map(len, values_of(self.log, self.sink).values()))
+
+    def finished(self) -> bool:
+        return self.done() >= self._sent
+
+    def check(self, deadline_s: float = 30) -> None:
+        """Wait until everything sent has come out, then compare: no loss, no duplicate, order and state kept."""
+        self.flush()
+        wait_for(self.finished, deadline_s, f"{self._sent} records come out of {self.sink}")
+        expected = {p: counts(records) for p, records in self.given().items()}
+        assert values_of(self.log, self.sink, settled=True) == expected
+        assert values_of(self.log, self.dead) == {p: [] for p in range(PARTITIONS)}
+
+    def given(self) -> dict[int, list[tuple[int, str]]]:
+        found: dict[int, list[tuple[int, str]]] = {p: [] for p in range(self.log.partitions(self.source))}
+        for chunk in read_all(self.log, self.source):
+            values = [(v or b"").decode() for v in chunk.values]
+            found[chunk.tp.partition] += zip(chunk.offsets.tolist(), values, strict=True)
+        return found
+
+    def stop(self) -> None:
+        """End every worker that still runs; those that end by themselves must end well."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGUSR1)  # it says in its log where it hangs
+                __import__("time").sleep(1); process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def bench(settings: Settings, unique: Callable[[str], str], tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(settings, unique, tmp_path)
+    yield bench
+    bench.stop()
+
+
+def ended(process: subprocess.Popen[bytes], code: int) -> None:
+    assert process.wait(20) == code
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_killed_anywhere_and_started_again_loses_and_doubles_nothing(bench: Bench, point: str) -> None:
+    bench.send(400)
+    bench.flush()
+    ended(bench.start("w", HEADRACE_FAULT=f"{point}:5"), -signal.SIGKILL)
+    again = bench.start("w")
+    bench.send(200)
+    bench.check()
+    again.terminate()
+    ended(again, 0)
+    assert bench.log.members(bench.group) == set()
+
+
+def test_another_worker_takes_over_from_one_that_was_killed_with_its_offsets_sent(bench: Bench) -> None:
+    bench.send(300)
+    bench.flush()
+    quick = {"transaction.timeout.ms": "1000"}
+    ended(bench.start("dead", quick, HEADRACE_FAULT="after_offsets:4"), -signal.SIGKILL)
+    bench.start("heir", quick)
+    bench.send(100)
+    bench.check(45)
+
+
+@pytest.mark.parametrize("point", ["after_write", "after_offsets"])
+def test_a_worker_stopped_past_its_session_writes_nothing_twice(bench: Bench, point: str) -> None:
+    bench.send(300)
+    bench.flush()
+    zombie = bench.start("zombie", STOP_AT=f"{point}:4")
+    wait_for(lambda: stopped(zombie), 20, "the worker stops itself")
+    bench.start("heir")
+    wait_for(lambda: bench.log.members(bench.group) == {"heir"}, 20, "the zombie is dropped")
+    if point == "after_write":  # the heir need not wait for the zombie's transaction
+        wait_for(lambda: sum(bench.log.committed(bench.group).values()) == 300, 20, "the heir does it all")
+    zombie.send_signal(signal.SIGCONT)
+    wait_for(lambda: bench.log.members(bench.group) == {"heir", "zombie"}, 20, "the zombie joins again")
+    bench.send(200)
+    bench.check()
+
+
+def test_a_worker_stopped_past_its_transactions_limit_goes_on_when_it_wakes(bench: Bench) -> None:
+    bench.send(300)
+    bench.flush()
+    zombie = bench.start("zombie", {"transaction.timeout.ms": "1000"}, STOP_AT="after_offsets:4")
+    wait_for(lambda: stopped(zombie), 20, "the worker stops itself")
+    heir = bench.start("heir")
+    wait_for(bench.finished, 40, "the heir does it all")
+    heir.terminate()
+    ended(heir, 0)
+    zombie.send_signal(signal.SIGCONT)
+    bench.send(200)
+    bench.check()
+
+
+def stopped(process: subprocess.Popen[bytes]) -> bool:
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def test_workers_that_join_and_leave_under_load(bench: Bench) -> None:
+    bench.send(100)
+    bench.start("a")
+    wait_for(lambda: bench.done() > 0, 20, "the first worker is under way")
+    second = bench.start("b")
+
+    def both() -> bool:
+        bench.send(20)
+        return bench.log.members(bench.group) == {"a", "b"}
+
+    wait_for(both, 20, "the second one joins")
+    before = bench.done()
+    bench.send(200)
+    bench.flush()
+    wait_for(lambda: bench.done() > before, 20, "both work")
+    second.terminate()
+    ended(second, 0)
+    bench.send(100)
+    bench.check()
+
+
+def test_a_broker_killed_under_load_and_started_again(bench: Bench, stack: RunningStack) -> None:
+    if stack.embedded is None:
+        pytest.skip("only the embedded broker can be killed from here")
+    bench.send(500)
+    worker = bench.start("w")
+    wait_for(lambda: bench.done() > 0, 20, "the worker is under way")
+    for _ in range(2):
+        bench.send(3000)
+        before = bench.done()
+        wait_for(lambda before=before: bench.done() > before, 20, "records flow")  # type: ignore[misc]
+        stack.embedded.kill_broker()
+        bench.send(100)
+        stack.embedded.restart_broker()
+    bench.check(90)
+    assert worker.poll() is None
+
+
+def test_partitions_added_later_are_picked_up(bench: Bench) -> None:
+    bench.send(50)
+    bench.start("w")
+    bench.check()
+    for topic in (bench.source, bench.sink):
+        bench.log.add_partitions(topic, PARTITIONS + 1)
+    writer = bench.log.writer(f"{bench.group}-more")
+    writer.begin()
+    writer.write(Output(TopicPartition(bench.source, PARTITIONS), [None] * 3, [b"x", b"y", b"x"]))
+    writer.commit()
+    wait_for(
+        lambda: values_of(bench.log, bench.sink)[PARTITIONS] == ["x:1", "y:1", "x:2"], 20, "the new partition is read"
+    )
