@@ -46,36 +46,18 @@ def _join(place: Place) -> Processor:
 
 
 def _retrain(place: Place) -> Processor:
-    from streams.child import ChildJob
     from streams.job import spec_of
-    from streams.retrain.processor import ChildTraining, Retrain
+    from streams.retrain.processor import ChildTrainer, Retrain
 
-    return Retrain(
-        place.topics,
-        lambda trigger: ChildTraining(
-            ChildJob(
-                "streams.retrain.job",
-                spec_of(place.reference, place.settings, trigger=trigger.model_dump(mode="json")),
-            )
-        ),
-    )
+    return Retrain(place.topics, ChildTrainer(spec_of(place.reference, place.settings)))
 
 
 def _govern(place: Place) -> Processor:
-    from streams.child import ChildJob
-    from streams.govern.processor import ChildGates, Govern
+    from streams.govern.processor import ChildGateRunner, Govern
     from streams.job import spec_of
 
-    return Govern(
-        place.topics,
-        lambda candidate, champion: ChildGates(
-            ChildJob(
-                "streams.govern.job",
-                spec_of(place.reference, place.settings, candidate=candidate, champion=champion),
-            )
-        ),
-        lambda: place.log.members(place.group("infer")),
-    )
+    gates = ChildGateRunner(spec_of(place.reference, place.settings))
+    return Govern(place.topics, gates, lambda: place.log.members(place.group("infer")))
 
 
 def _monitor(place: Place) -> Processor:

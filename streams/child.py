@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ class ChildError(HeadraceError):
 
 
 class ChildJob:
-    """One run of ``python -m module``: reads ``spec`` (JSON) from its standard input and writes into a folder.
+    """One run of ``python -m module``: imports what it needs, then waits for its spec (JSON, standard input),
+    and writes into a folder.
 
     The spec goes through a pipe, so that credentials in it show in no process list. The child ends with us.
     """
 
-    def __init__(self, module: str, spec: dict[str, Any]) -> None:
+    def __init__(self, module: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="headrace-"))
         self._output = (self.folder / "output.txt").open("w+")
         self._process = subprocess.Popen(
@@ -41,9 +43,14 @@ class ChildJob:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def give(self, spec: dict[str, Any]) -> None:
+        """Hand over the spec: the work begins."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(spec))
-        self._process.stdin.close()
+        # A child that has died already is found out by done().
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(spec))
+            self._process.stdin.close()
 
     def running(self) -> bool:
         """Whether the child still runs."""
@@ -73,5 +80,36 @@ class ChildJob:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
         self._output.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class JobStarter:
+    """Starts jobs of one module, keeping one child ready, its imports done, so that the next job begins at once."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._spare: ChildJob | None = None
+
+    def warm(self) -> None:
+        """Have a child ready."""
+        if self._spare is None or not self._spare.running():
+            self.close()
+            self._spare = ChildJob(self._module)
+
+    def start(self, spec: dict[str, Any]) -> ChildJob:
+        """Begin a job."""
+        self.warm()
+        job, self._spare = self._spare, None
+        assert job is not None
+        job.give(spec)
+        return job
+
+    def close(self) -> None:
+        """End the child that waits."""
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None

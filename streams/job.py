@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import traceback
@@ -17,16 +18,21 @@ from headrace.registry import ConfluentRegistry
 from streams.child import ERROR_FILE
 
 
-def spec_of(pipeline: str, settings: Settings, **more: Any) -> dict[str, Any]:
-    """What a child needs to connect as its parent is connected, and its task."""
-    return {"pipeline": pipeline, "settings": settings.model_dump(mode="json"), **more}
+def spec_of(pipeline: str, settings: Settings) -> dict[str, Any]:
+    """What a child needs to connect as its parent is connected."""
+    return {"pipeline": pipeline, "settings": settings.model_dump(mode="json")}
 
 
-def run(name: str, work: Callable[[PipelineLog, dict[str, Any], Path], None]) -> None:
-    """Run ``work`` on the spec from standard input and the folder from the command line."""
+def run(name: str, work: Callable[[PipelineLog, dict[str, Any], Path], None], needs: str) -> None:
+    """Import the module ``needs``, wait for the spec on standard input, and run ``work`` on it and the folder
+    that the command line names. An input that ends without a spec ends the process."""
     folder = Path(sys.argv[1])
     try:
-        spec = json.load(sys.stdin)
+        importlib.import_module(needs)
+        text = sys.stdin.read()
+        if not text:
+            return
+        spec = json.loads(text)
         settings = Settings(**spec["settings"])
         log = KafkaLog(settings, f"headrace-{name}")
         work(PipelineLog(find_pipeline(spec["pipeline"], settings), log, ConfluentRegistry(settings)), spec, folder)

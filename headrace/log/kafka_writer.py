@@ -209,14 +209,16 @@ class KafkaWriter:
             raise self._translated(what, e.__cause__.args[0]) from e
 
     def _translated(self, what: str, error: KafkaError) -> HeadraceError:
-        if error.code() not in _FENCED and not error.fatal():
-            return TransactionAborted(f"{self._id}: {what} failed: {error.str()}")
-        if time.monotonic() - self._began < self._limit_s:
+        if error.code() in _FENCED and time.monotonic() - self._began < self._limit_s:
             return Fenced(self._fenced(error))
-        # The broker fences a transaction that outlives its limit as it does one of a namesake. Go on with a new
-        # producer: should there be a namesake after all, it is fenced in turn, within its limit, and stops.
-        self._stale = True
-        return TransactionAborted(f"{self._id}: the transaction was open longer than {self._limit_s:.0f} s")
+        if error.code() in _FENCED:
+            # The broker fences a transaction that outlives its limit as it does one of a namesake. Go on with a new
+            # producer: should there be a namesake after all, it is fenced in turn, within its limit, and stops.
+            self._stale = True
+            return TransactionAborted(f"{self._id}: the transaction was open longer than {self._limit_s:.0f} s")
+        # A producer does not get over a fatal error; a new one does, unless Kafka refuses it for good.
+        self._stale = self._stale or error.fatal()
+        return TransactionAborted(f"{self._id}: {what} failed: {error.str()}")
 
     def _refused(self, tp: TopicPartition, error: KafkaError) -> HeadraceError:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:

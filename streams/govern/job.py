@@ -48,4 +48,4 @@ def _fetched(topics: PipelineLog, model: Published) -> Package:
 
 
 if __name__ == "__main__":
-    job.run("gates", work)
+    job.run("gates", work, needs="streams.govern.gates")

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from headrace.errors import Unavailable
 from headrace.log.base import Chunk, Output, TopicPartition, read_all
@@ -27,7 +27,7 @@ from headrace.records import (
     RolledBack,
     WorkerStatus,
 )
-from streams.child import ChildError, ChildJob
+from streams.child import ChildError, ChildJob, JobStarter
 from streams.govern.job import results
 
 log = logging.getLogger("headrace.govern")
@@ -55,6 +55,39 @@ class ChildGates:
         self._job.close()
 
 
+class GateRunner(Protocol):
+    """Starts the gates."""
+
+    def warm(self) -> None:
+        """Make ready for the next candidate."""
+
+    def start(self, candidate: str, champion: str | None) -> GateRun:
+        """Begin the gates of a candidate (model id) against a champion (model id, or none)."""
+
+    def close(self) -> None: ...
+
+
+class ChildGateRunner:
+    """Runs the gates in child processes.
+
+    Args:
+        spec: what a child needs to connect as its parent does.
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
+        self._starter = JobStarter("streams.govern.job")
+
+    def warm(self) -> None:
+        self._starter.warm()
+
+    def start(self, candidate: str, champion: str | None) -> GateRun:
+        return ChildGates(self._starter.start({**self._spec, "candidate": candidate, "champion": champion}))
+
+    def close(self) -> None:
+        self._starter.close()
+
+
 @dataclass(frozen=True)
 class GovernConfig:
     """How long an activation waits for the workers to load its models, and how often new partitions are looked for.
@@ -72,7 +105,7 @@ class Govern(Stateless):
 
     Args:
         topics: the pipeline's topics.
-        run_gates: begins the gates of a candidate (model id) against a champion (model id or None).
+        gates: runs the gates of candidates.
         workers: names of the live inference workers.
     """
 
@@ -81,12 +114,12 @@ class Govern(Stateless):
     def __init__(
         self,
         topics: PipelineLog,
-        run_gates: Callable[[str, str | None], GateRun],
+        gates: GateRunner,
         workers: Callable[[], set[str]],
         config: GovernConfig | None = None,
     ) -> None:
         self._topics = topics
-        self._run_gates = run_gates
+        self._gates = gates
         self._workers = workers
         self._config = config or GovernConfig()
         self.inputs = tuple(topics.topic(t) for t in ("models", "decisions", "workers"))
@@ -105,6 +138,7 @@ class Govern(Stateless):
         self._holds_all = {tp.topic for tp in tps} == set(self.inputs)
         if self._holds_all:
             self._topics.prepare("features", "decisions", "dead")
+            self._gates.warm()
             for topic in self.inputs:
                 # To the high watermark, past any transaction still open: a decision must not be taken twice.
                 for chunk in read_all(self._topics.log, topic, limit=500, settled=True):
@@ -124,6 +158,7 @@ class Govern(Stateless):
 
     def close(self) -> None:
         self._end_gates()
+        self._gates.close()
 
     def _fold(self, batch: Chunk) -> None:
         topic = self._topics.short(batch.tp.topic)
@@ -144,7 +179,7 @@ class Govern(Stateless):
             waiting = [m for m in self._models if m not in self._state.gates and m not in self._state.rejected]
             if waiting:
                 champion = self._state.in_force.policy.champion if self._state.in_force else None
-                self._gating = (waiting[0], self._run_gates(waiting[0], champion))
+                self._gating = (waiting[0], self._gates.start(waiting[0], champion))
             return None
         model_id, run = self._gating
         try:
@@ -157,6 +192,7 @@ class Govern(Stateless):
         if verdicts is None:
             return None
         self._end_gates()
+        self._gates.warm()
         records: list[Record] = list(verdicts)
         for r in verdicts:
             log.info("gate %s on %s: %s, %s", r.gate, model_id[:12], "passed" if r.passed else "failed", r.summary)

@@ -110,12 +110,12 @@ class Monitor(Stateless):
         """Figures of the windows that every partition has passed, and a trigger where one has drifted."""
         time = self._passed("features")
         outputs: list[Output] = []
-        for window, counts, rows in self._features.close_before(time):
+        for window, counts, rows, whole in self._features.close_before(time):
             figures = {b.feature: psi(b, counts[b.feature]) for b in self._baseline(window.model_id)}
             outputs += self._metrics(window, {f"psi.{name}": value for name, value in figures.items()}, rows)
             watched = {n: v for n, v in figures.items() if n not in self._drift.ignore}
             moved = sorted((n for n, v in watched.items() if v > self._drift.psi), key=lambda n: -watched[n])
-            if moved and window.model_id == self._ruling():
+            if moved and whole and window.model_id == self._ruling():
                 said = ", ".join(f"{n} {watched[n]:.2f}" for n in moved[:3])
                 outputs += self._trigger(
                     "drift", f"PSI over {self._drift.psi:g}: {said}", (window.number + 1) * self._span

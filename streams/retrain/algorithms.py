@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -40,7 +41,24 @@ def boosting(pipeline: Pipeline, train: Part) -> Fitted:
     settings = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 31, "min_samples_leaf": 50}
     model = HistGradientBoostingClassifier(**settings, early_stopping=False, random_state=pipeline.training.seed)
     model.fit(train.x, train.y)
+    _thresholds_to_single(model)
     return Fitted(model, {k: str(v) for k, v in settings.items()})
+
+
+def _thresholds_to_single(model: HistGradientBoostingClassifier) -> None:
+    """Lower each threshold to the next 32-bit float.
+
+    ONNX keeps thresholds in 32 bits. A threshold halfway between two neighbouring inputs can round up onto the
+    upper one, which then changes sides. Inputs are 32-bit floats, so ``x <= t`` and ``x <= floor32(t)`` are the
+    same: the model stays what it was, and its export is exact.
+    """
+    for trees in model._predictors:
+        for tree in trees:
+            threshold = tree.nodes["num_threshold"]
+            single = threshold.astype(np.float32)
+            tree.nodes["num_threshold"] = np.where(
+                single > threshold, np.nextafter(single, np.float32(-np.inf)), single
+            )
 
 
 ALGORITHMS: dict[str, Callable[[Pipeline, Part], Fitted]] = {"logistic": logistic, "boosting": boosting}

@@ -40,4 +40,4 @@ def work(topics: PipelineLog, spec: dict[str, Any], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    job.run("train", work)
+    job.run("train", work, needs="streams.retrain.fit")

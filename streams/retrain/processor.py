@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from headrace.errors import Unavailable
 from headrace.log.base import Chunk, Output, TopicPartition
@@ -13,7 +13,7 @@ from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import Stateless, Step
 from headrace.models.package import Package, publication
 from headrace.records import TrainingTrigger
-from streams.child import ChildError, ChildJob
+from streams.child import ChildError, ChildJob, JobStarter
 from streams.retrain.job import result
 
 log = logging.getLogger("headrace.retrain")
@@ -27,6 +27,17 @@ class Training(Protocol):
 
     def over(self) -> bool:
         """Whether the child has ended; it is let go of then."""
+
+    def close(self) -> None: ...
+
+
+class Trainer(Protocol):
+    """Starts trainings."""
+
+    def warm(self) -> None:
+        """Make ready for the next one."""
+
+    def start(self, trigger: TrainingTrigger) -> Training: ...
 
     def close(self) -> None: ...
 
@@ -51,19 +62,40 @@ class ChildTraining:
         self._job.close()
 
 
+class ChildTrainer:
+    """Trains in child processes.
+
+    Args:
+        spec: what a child needs to connect as its parent does.
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
+        self._starter = JobStarter("streams.retrain.job")
+
+    def warm(self) -> None:
+        self._starter.warm()
+
+    def start(self, trigger: TrainingTrigger) -> Training:
+        return ChildTraining(self._starter.start({**self._spec, "trigger": trigger.model_dump(mode="json")}))
+
+    def close(self) -> None:
+        self._starter.close()
+
+
 class Retrain(Stateless):
     """One trigger at a time. A crash trains again; a model is never published twice for one trigger.
 
     Args:
         topics: the pipeline's topics.
-        start: begins the training of a trigger.
+        trainer: trains.
     """
 
     name = "retrain"
 
-    def __init__(self, topics: PipelineLog, start: Callable[[TrainingTrigger], Training]) -> None:
+    def __init__(self, topics: PipelineLog, trainer: Trainer) -> None:
         self._topics = topics
-        self._start = start
+        self._trainer = trainer
         self._running: tuple[str, Training] | None = None
         self._finished: list[Training] = []
         self.inputs = (topics.topic("triggers"),)
@@ -79,7 +111,7 @@ class Retrain(Stateless):
             self._end()
             self._tidy()
             log.info("training for trigger %s (%s: %s)", trigger.trigger_id, trigger.reason, trigger.detail)
-            self._running = (trigger.trigger_id, self._start(trigger))
+            self._running = (trigger.trigger_id, self._trainer.start(trigger))
         try:
             package = self._running[1].package()
         except ChildError as e:
@@ -93,6 +125,7 @@ class Retrain(Stateless):
             return Step(consumed=0)
         self._finished.append(self._running[1])
         self._running = None
+        self._trainer.warm()
         log.info("publishing model %s (%s)", package.manifest.model_id[:12], package.manifest.algorithm)
         return Step([publication(self._topics, package)], consumed=1)
 
@@ -100,11 +133,13 @@ class Retrain(Stateless):
         self._end()
         if tps:
             self._topics.prepare("models", "dead")
+            self._trainer.warm()
 
     def close(self) -> None:
         self._end()
         for training in self._finished:
             training.close()
+        self._trainer.close()
 
     def _end(self) -> None:
         if self._running is not None:

@@ -12,7 +12,7 @@ import polars as pl
 from headrace.log.pipeline_log import PipelineLog
 from headrace.producer import EventProducer
 
-FAST_DAYS, SLOW_DAYS = 8.0, 0.75
+FAST_DAYS, SLOW_DAYS = 8.0, 1.0
 """Days of event time in a second: in the open, and while a model is being made, so that a training takes days
 of the year and not months."""
 BEHIND = 25_000

@@ -17,7 +17,7 @@ from headrace.errors import StackError
 
 WORKERS = ("preprocess-0", "join-0", "infer-0", "infer-1", "retrain-0", "govern-0", "monitor-0")
 SAMPLE_S = 2.0
-COMMIT_MS = "250"
+COMMIT_MS = "400"
 """Seven processors, a broker and a feed share two cores here: fewer, larger transactions."""
 
 
@@ -29,6 +29,9 @@ class Processors:
             "HEADRACE_BOOTSTRAP": stack.bootstrap,
             "HEADRACE_REGISTRY_URL": stack.registry_url,
             "HEADRACE_MLFLOW_URI": "",
+            # Many processes on few cores: one thread each.
+            "OMP_NUM_THREADS": "1",
+            "POLARS_MAX_THREADS": "1",
         }
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self._logs = logs

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from examples.flights.demo.account import Account, dead_by_code
 from examples.flights.demo.watch import Event
-from headrace.records import Activated, Approval, GateResult, ModelManifest, Rejection, TrainingTrigger
+from headrace.records import Activated, Approval, DeadLetter, GateResult, ModelManifest, Rejection, TrainingTrigger
 
 
 def line(event: Event) -> str:
@@ -31,6 +31,8 @@ def line(event: Event) -> str:
             return f"  [bold]approval[/] of {event.model_id[:12]} by {event.by} on evidence {event.evidence_hash[:12]}"
         case Rejection():
             return f"[bold red]rejected[/]  {event.model_id[:12]} by {event.by}: {event.reason}"
+        case DeadLetter():
+            return f"[bold red]no model[/]  {event.code}: {event.reason}"
         case Activated():
             places = ", ".join(f"{m.partition}:{m.offset:,}" for m in event.markers)
             return f"[bold green]swap[/]      {event.model_id[:12]} rules from features offsets {places}"

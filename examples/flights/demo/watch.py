@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from headrace.log.base import TopicPartition
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import Governance, Published, manifests_in
-from headrace.records import Activated, Approval, GateResult, ModelManifest, Record, Rejection, TrainingTrigger
+from headrace.records import (
+    Activated,
+    Approval,
+    DeadLetter,
+    GateResult,
+    ModelManifest,
+    Record,
+    Rejection,
+    TrainingTrigger,
+)
 
-Event = TrainingTrigger | ModelManifest | GateResult | Approval | Rejection | Activated
+Event = TrainingTrigger | ModelManifest | GateResult | Approval | Rejection | Activated | DeadLetter
 
 
 @dataclass
@@ -28,9 +36,10 @@ class ControlWatch:
     state: Governance = field(default_factory=Governance)
     models: dict[str, Published] = field(default_factory=dict)
     triggers: dict[str, TrainingTrigger] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        names = ("triggers", "models", "decisions")
+        names = ("triggers", "models", "decisions", "dead")
         self._reader = self.topics.log.reader({self.topics.tp(n): 0 for n in names})
 
     def poll(self, timeout: float = 0.0) -> Iterator[Event]:
@@ -42,14 +51,14 @@ class ControlWatch:
                     yield found.manifest
                 continue
             for offset, record in self.topics.control_records(chunk):
-                self._take(chunk.tp, offset, record)
-                if isinstance(record, Event):
+                self._take(offset, record)
+                if isinstance(record, Event) and not self._other_letter(record):
                     yield record
 
     def making(self) -> bool:
         """Whether a model is on its way: a trigger without a model, or a model neither ruling nor rejected."""
         trained = {p.manifest.lineage.trigger_id for p in self.models.values()}
-        if self.triggers.keys() - trained:
+        if self.triggers.keys() - trained - self.failed:
             return True
         ruled = {a.model_id for a in self.state.activations.values()}
         return any(m not in ruled and m not in self.state.rejected for m in self.models)
@@ -63,8 +72,16 @@ class ControlWatch:
         """Stop following."""
         self._reader.close()
 
-    def _take(self, tp: TopicPartition, offset: int, record: Record) -> None:
+    def _other_letter(self, record: Event) -> bool:
+        return isinstance(record, DeadLetter) and record.topic != self.topics.topic("triggers")
+
+    def _take(self, offset: int, record: Record) -> None:
         if isinstance(record, TrainingTrigger):
             self.triggers[record.trigger_id] = record
+        elif isinstance(record, DeadLetter):
+            if record.topic == self.topics.topic("triggers"):
+                trigger = self.topics.codec("triggers").decode_control(record.value)
+                assert isinstance(trigger, TrainingTrigger)
+                self.failed.add(trigger.trigger_id)
         else:
             self.state.take(offset, record)
