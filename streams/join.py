@@ -34,6 +34,7 @@ class Join(Stateless):
     """
 
     name = "join"
+    atomic = False
 
     def __init__(self, topics: PipelineLog) -> None:
         self._topics = topics

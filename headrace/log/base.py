@@ -243,11 +243,15 @@ def read_all(log: Log, topic: str, limit: int = 20_000, *, settled: bool = False
             yield from _read_one(log, TopicPartition(topic, partition), start, ends[partition], limit)
 
 
+READ_S = 0.03
+"""Seconds to gather a batch when reading a range: short, as the client waits them out at the end of each."""
+
+
 def _read_one(log: Log, tp: TopicPartition, start: int, stop: int, limit: int) -> Iterator[Chunk]:
     reader = log.reader({tp: start})
     try:
         while True:
-            for chunk in reader.poll(limit, 0.5):
+            for chunk in reader.poll(limit, READ_S):
                 inside = int(np.searchsorted(chunk.offsets, stop))
                 if inside:
                     yield chunk.slice(0, inside) if inside < len(chunk) else chunk

@@ -76,6 +76,8 @@ class KafkaLog:
             "log_level": 4,
             "topic.metadata.refresh.interval.ms": 5_000,
             "reconnect.backoff.max.ms": 1_000,
+            # The other setting forgets brokers that are down, after which calls hang (librdkafka issue 5511).
+            "metadata.recovery.strategy": "none",
             **settings.kafka,
         }
         # A client warns of every property that belongs to the other kind.
@@ -319,6 +321,7 @@ _AWAY = {
     KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.KAFKA_STORAGE_ERROR,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NETWORK_EXCEPTION,
@@ -326,6 +329,7 @@ _AWAY = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.REPLICA_NOT_AVAILABLE,
     KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.UNSTABLE_OFFSET_COMMIT,
 }
 _UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}

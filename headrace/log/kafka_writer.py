@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -19,6 +21,7 @@ log = logging.getLogger("headrace.kafka")
 
 TRANSACTION_TIMEOUT_MS = 10_000
 CALL_S = 15.0
+GRACE_S = 5.0
 START_S = 60.0
 QUEUE = 200_000
 SLICE = 50_000
@@ -114,7 +117,8 @@ class KafkaWriter:
         metadata = group.metadata  # type: ignore[attr-defined]
         if metadata is None:
             raise TransactionAborted(f"{self._id}: this member has no partitions to commit offsets of")
-        self._call("send offsets", lambda: self._producer.send_offsets_to_transaction(parts, metadata, CALL_S))
+        producer = self._producer
+        self._call("send offsets", lambda: self._bounded(producer.send_offsets_to_transaction, parts, metadata, CALL_S))
 
     def commit(self) -> None:
         self._call("commit", lambda: self._producer.commit_transaction(CALL_S))
@@ -207,6 +211,27 @@ class KafkaWriter:
             if not isinstance(e.__cause__, KafkaException):
                 raise
             raise self._translated(what, e.__cause__.args[0]) from e
+
+    def _bounded(self, call: Callable[..., object], *args: object) -> None:
+        """Run a call that may never return, whatever timeout it is given (librdkafka issues 5456 and 5511)."""
+        answer: SimpleQueue[BaseException | None] = SimpleQueue()
+
+        def run() -> None:
+            try:
+                call(*args)
+            except BaseException as e:  # noqa: BLE001 - raised below, in the caller's thread
+                answer.put(e)
+            else:
+                answer.put(None)
+
+        threading.Thread(target=run, name="bounded call", daemon=True).start()
+        try:
+            error = answer.get(timeout=CALL_S + GRACE_S)
+        except Empty:
+            self._stale = True
+            raise TransactionAborted(f"{self._id}: the client hangs; a new producer takes over") from None
+        if error is not None:
+            raise error
 
     def _translated(self, what: str, error: KafkaError) -> HeadraceError:
         if error.code() in _FENCED and time.monotonic() - self._began < self._limit_s:

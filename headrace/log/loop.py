@@ -88,6 +88,7 @@ class ExactlyOnceLoop:
         self._waiting: dict[TopicPartition, Chunk] = {}
         self._paused: set[TopicPartition] = set()
         self._positions: dict[TopicPartition, Position] = {}
+        self._standing: dict[TopicPartition, Position] = {}
         self._open_since: float | None = None
         self._recent: deque[tuple[int, int]] = deque(maxlen=200)
         self._backoff = 0.05
@@ -164,6 +165,7 @@ class ExactlyOnceLoop:
         self._waiting.clear()
         self._paused.clear()
         self._positions.clear()
+        self._standing = {}
         self._processor.assigned(())
         self.status.positions = {}
 
@@ -182,6 +184,7 @@ class ExactlyOnceLoop:
                     raise Unavailable(f"{self._processor.name} waits while the state of {tp} is rebuilt")
         self._group.rewind({tp: at.offset for tp, at in committed.items()})
         self._to_rebuild = False
+        self._standing = dict(committed)
         self._group.resume(tps)
         self.status.positions = {tp: at.offset for tp, at in committed.items()}
         self.status.ready = True
@@ -240,6 +243,8 @@ class ExactlyOnceLoop:
         except HeadraceError:
             raise
         except Exception:  # noqa: BLE001 - the processor runs the user's code, which may raise anything
+            if not self._processor.atomic:
+                raise
             if len(chunk) == 1:
                 self._fail(chunk, perform)
                 return 1
@@ -315,16 +320,18 @@ class ExactlyOnceLoop:
         if self._open_since is None:
             return
         faults.point("after_write")
-        if self._positions:
-            positions = {
-                tp: Position(at.offset, self._processor.rebuild_from(tp, at.offset))
-                for tp, at in self._positions.items()
-            }
-            self._writer.send_offsets(positions, self._group)
+        positions = {
+            tp: Position(at.offset, self._processor.rebuild_from(tp, at.offset)) for tp, at in self._positions.items()
+        }
+        if positions or self._standing:
+            # Where nothing was consumed the standing positions go along, so that a worker the group has thrown
+            # out is refused here too.
+            self._writer.send_offsets(positions or self._standing, self._group)
         faults.point("after_offsets")
         self._writer.commit()
         faults.point("after_commit")
         self._open_since = None
+        self._standing |= positions
         self._positions.clear()
         self.status.commits += 1
 

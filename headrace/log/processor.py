@@ -34,13 +34,16 @@ IDLE = Step()
 class Processor(Protocol):
     """A step of the stream.
 
-    ``process`` must leave the state as it was when it raises: the loop then halves the batch down to the
-    record that fails. State is a function of the records consumed from ``rebuild_from`` on, so that the loop
+    Where ``process`` leaves the state as it was when it raises, the loop halves the batch down to the record
+    that fails. State is a function of the records consumed from ``rebuild_from`` on, so that the loop
     can rebuild it on a new assignment by processing them again with the outputs discarded.
     """
 
     name: str
     inputs: tuple[str, ...]
+    atomic: bool
+    """Whether ``process`` leaves the state as it was when it raises. Where it does not, an error in it is no
+    record's fault: the worker stops, and its state is rebuilt when it starts again."""
 
     def process(self, batch: Chunk) -> Step:
         """Take records of one partition, in log order."""
@@ -63,6 +66,7 @@ class Stateless:
 
     name: str
     inputs: tuple[str, ...]
+    atomic = True
 
     def tick(self) -> Step:
         return IDLE

@@ -110,6 +110,7 @@ class Govern(Stateless):
     """
 
     name = "govern"
+    atomic = False
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class Monitor(Stateless):
     """
 
     name = "monitor"
+    atomic = False
 
     def __init__(self, topics: PipelineLog) -> None:
         self._topics = topics

@@ -30,7 +30,7 @@ def logistic(pipeline: Pipeline, train: Part) -> Fitted:
     transform = ColumnTransformer(
         [("codes", OneHotEncoder(handle_unknown="ignore"), codes), ("numbers", StandardScaler(), others)]
     )
-    settings = {"C": 1.0, "max_iter": 200}
+    settings = {"C": 1.0, "max_iter": 100, "tol": 1e-3}
     model = make_pipeline(transform, LogisticRegression(**settings, random_state=pipeline.training.seed))
     model.fit(train.x, train.y)
     return Fitted(model, {k: str(v) for k, v in settings.items()})

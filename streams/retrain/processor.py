@@ -92,6 +92,7 @@ class Retrain(Stateless):
     """
 
     name = "retrain"
+    atomic = False
 
     def __init__(self, topics: PipelineLog, trainer: Trainer) -> None:
         self._topics = topics

@@ -102,7 +102,8 @@ class Bench:
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGUSR1)  # it says in its log where it hangs
-                __import__("time").sleep(1); process.kill()
+                __import__("time").sleep(1)
+                process.kill()
                 process.wait()
 
 

@@ -1,0 +1,261 @@
+"""The toy pipeline on the real stack: real processors as child processes, driven and read back by tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from sklearn.linear_model import LogisticRegression
+
+from headrace.config import Settings
+from headrace.embedded.launch import command
+from headrace.log.base import read_all
+from headrace.log.kafka import KafkaLog
+from headrace.log.pipeline_log import PipelineLog
+from headrace.models.package import CHUNK_BYTES, Package, digest, publication
+from headrace.models.session import runtime_fingerprint
+from headrace.pipeline import Binary, Drift, Pipeline, Training
+from headrace.records import Certificate, Lineage, ModelManifest, Tensor
+from headrace.registry import ConfluentRegistry
+from headrace.windows import Window, rolling_sums
+from streams.retrain.export import INPUT, SCORES, to_onnx_bytes
+from streams.retrain.fit import schema_fingerprint
+from tests.waiting import wait_for
+
+BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
+USERS = tuple(f"user{i}" for i in range(12))
+RAW = {
+    "type": "record",
+    "name": "Click",
+    "fields": [
+        {"name": "kind", "type": "string"},
+        {"name": "click_id", "type": "string"},
+        {"name": "user", "type": "string"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "price", "type": "double"},
+        {"name": "bought", "type": ["null", "boolean"], "default": None},
+    ],
+}
+POISON = -1.0
+"""A price on which the toy's features() raises."""
+
+
+def features(events: pl.DataFrame) -> pl.DataFrame:
+    """Price, and how often the user was seen in the last ten minutes. Raises on the poisonous price."""
+    if (events["price"] == POISON).any():
+        raise ValueError("a price of -1")
+    window = Window(pl.col("kind") == "seen", timedelta(minutes=10), ("user",))
+    seen = events.with_columns(rolling_sums(events, at="at", windows={"seen_10m": window}))
+    return seen.filter(pl.col("kind") == "seen").select("offset", "price", "seen_10m")
+
+
+def labels(events: pl.DataFrame) -> pl.DataFrame:
+    """Whether the click led to a purchase."""
+    return events.filter(pl.col("kind") == "result").select("offset", pl.col("bought").cast(pl.Float64).alias("label"))
+
+
+def toy(name: str, partitions: int = 3) -> Pipeline:
+    """A toy pipeline of its own name."""
+    return Pipeline(
+        name=name,
+        raw=RAW,
+        key="user",
+        id="click_id",
+        event_time="at",
+        features=features,
+        labels=labels,
+        target=Binary("bought"),
+        horizon=timedelta(minutes=30),
+        lateness=timedelta(minutes=10),
+        label_horizon=timedelta(hours=2),
+        partitions=partitions,
+        training=Training(validation=timedelta(minutes=30), minimum=50),
+        drift=Drift(window=timedelta(hours=1)),
+        failure_limit=0.9,
+    )
+
+
+# What `headrace run --pipeline` finds: the name comes from the environment, so that a test has its own topics.
+pipeline = toy(os.environ.get("TOY_PIPELINE", "toy"))
+REFERENCE = "tests.integration.platform:pipeline"
+
+
+def clicks(start: int, count: int, *, labelled: bool = True) -> pl.DataFrame:
+    """Clicks ``start`` to before ``start + count``, ten seconds apart, each with its result a minute later."""
+    random = np.random.default_rng(start)
+    rows = []
+    for i in range(start, start + count):
+        at = BEGIN + timedelta(seconds=10 * i)
+        price = float(random.random())
+        bought = bool(random.random() < price)
+        click = {"click_id": f"c{i}", "user": USERS[i % len(USERS)], "price": price}
+        rows.append({**click, "kind": "seen", "at": at, "bought": None})
+        if labelled:
+            rows.append({**click, "kind": "result", "at": at + timedelta(minutes=1), "bought": bought})
+    schema: dict[str, pl.DataType] = {
+        "kind": pl.String(),
+        "click_id": pl.String(),
+        "user": pl.String(),
+        "at": pl.Datetime("us", "UTC"),
+        "price": pl.Float64(),
+        "bought": pl.Boolean(),
+    }
+    frame = pl.DataFrame(rows, schema=schema)
+    return frame.sort("at", maintain_order=True)
+
+
+class Platform:
+    """One toy pipeline with its topics on the stack."""
+
+    def __init__(self, name: str, settings: Settings, logs: Path) -> None:
+        self.settings = settings
+        self.log = KafkaLog(settings, name)
+        self.topics = PipelineLog(toy(name), self.log, ConfluentRegistry(settings))
+        self.topics.init()
+        self._logs = logs
+
+    def push(self, rows: pl.DataFrame) -> None:
+        """Send raw events and wait until Kafka has them."""
+        sender = self.log.sender("test")
+        sender.send(self.topics.topic("raw"), [u.encode() for u in rows["user"]], self.topics.codec("raw").encode(rows))
+        sender.flush()
+
+    def push_bytes(self, values: Sequence[bytes | None], key: bytes = b"user0") -> None:
+        """Send raw bytes, whatever they are."""
+        sender = self.log.sender("test")
+        sender.send(self.topics.topic("raw"), [key] * len(values), values)
+        sender.flush()
+
+    @contextmanager
+    def running(self, *workers: str, fault: str = "") -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+        """Run processors, named as workers (``infer-0``), as ``headrace run`` does; end them after."""
+        children = {w: self.start(w, fault) for w in workers}
+        try:
+            yield children
+        finally:
+            for child in children.values():
+                stop(child)
+
+    def start(self, worker: str, fault: str = "") -> subprocess.Popen[bytes]:
+        """Start one processor under a worker name."""
+        environment = os.environ | {
+            "TOY_PIPELINE": self.topics.pipeline.name,
+            "HEADRACE_BOOTSTRAP": self.settings.bootstrap,
+            "HEADRACE_REGISTRY_URL": self.settings.registry_url,
+            "HEADRACE_FAULT": fault,
+        }
+        processor = worker.split("-")[0]
+        run = ["run", processor, "--pipeline", REFERENCE, "--worker-id", worker, "--commit-ms", "50"]
+        run += ["-X", "session.timeout.ms=6000"]
+        with (self._logs / f"{worker}.log").open("ab") as out:
+            return subprocess.Popen(
+                command([sys.executable, "-m", "headrace", *run]), env=environment, stdout=out, stderr=out
+            )
+
+    def said(self, worker: str) -> str:
+        """What a worker has logged."""
+        return (self._logs / f"{worker}.log").read_text()
+
+    def rows(self, name: str) -> pl.DataFrame:
+        """Every record of a topic as rows, with partition ``p`` and offset ``o``, in log order."""
+        frames = []
+        for chunk in read_all(self.log, self.topics.topic(name)):
+            decoded = self.topics.codec(name).decode(chunk.values)
+            frames.append(
+                decoded.frame().with_columns(
+                    pl.lit(chunk.tp.partition).alias("p"), pl.Series("o", chunk.offsets[decoded.places()])
+                )
+            )
+        return (
+            pl.concat(frames)
+            if frames
+            else pl.DataFrame(schema={**self.topics.columns(name), "p": pl.Int32, "o": pl.Int64})
+        )
+
+    def wait_rows(self, name: str, count: int, seconds: float = 60) -> pl.DataFrame:
+        """Wait until a topic holds at least ``count`` rows; gives them all."""
+        found = pl.DataFrame()
+
+        def enough() -> bool:
+            nonlocal found
+            found = self.rows(name)
+            return found.height >= count
+
+        wait_for(enough, seconds, f"{count} rows on {name}")
+        return found
+
+    def publish(self, seed: int = 0, onnx: bytes | None = None) -> ModelManifest:
+        """Publish a small model as retrain would, without its training; ``onnx`` in place of the real bytes."""
+        package = model_package(self.topics.pipeline, seed)
+        if onnx is not None:
+            manifest = package.manifest.model_copy(
+                update={"model_id": digest(onnx), "size": len(onnx), "chunks": [digest(onnx)]}
+            )
+            package = Package(manifest, onnx)
+        writer = self.log.writer(f"{self.topics.pipeline.name}.test")
+        writer.begin()
+        writer.write(publication(self.topics, package))
+        writer.commit()
+        writer.close()
+        return package.manifest
+
+
+def model_package(pipeline: Pipeline, seed: int) -> Package:
+    """A logistic regression on the toy's features, trained on random rows."""
+    random = np.random.default_rng(seed)
+    x = random.random((200, 2)).astype(np.float32)
+    model = LogisticRegression().fit(x, (x[:, 0] + random.normal(0, 0.3, 200) > 0.5).astype(float))
+    onnx = to_onnx_bytes(model, 2)
+    lineage = Lineage(
+        trigger_id=f"test-{seed}",
+        trigger_reason="person",
+        ranges=[],
+        records=200,
+        root_hash="",
+        train_until=BEGIN,
+        validation_until=BEGIN + timedelta(days=365),
+        seed=seed,
+        parameters={},
+        code_version="",
+        lock_hash="",
+        runtime=runtime_fingerprint(),
+    )
+    manifest = ModelManifest(
+        model_id=digest(onnx),
+        pipeline=pipeline.name,
+        size=len(onnx),
+        chunks=[digest(onnx[i : i + CHUNK_BYTES]) for i in range(0, len(onnx), CHUNK_BYTES)],
+        algorithm="logistic",
+        target="bought",
+        features=list(pipeline.inputs),
+        inputs=[Tensor(name=INPUT, dtype="tensor(float)", shape=[-1, 2])],
+        outputs=[Tensor(name=SCORES, dtype="tensor(float)", shape=[-1, 2])],
+        score_output=SCORES,
+        feature_schema=schema_fingerprint(pipeline.feature_schema),
+        lineage=lineage,
+        metrics={"auc": 0.7, "log_loss": 0.6},
+        baseline=[],
+        certificates=[Certificate(name=n, passed=True, detail="") for n in ("parity", "batch_invariance")],
+        batching="at_least(2)",
+    )
+    return Package(manifest, onnx)
+
+
+def stop(child: subprocess.Popen[bytes]) -> int:
+    """End a processor as a service manager would, and give its exit code."""
+    if child.poll() is None:
+        child.send_signal(signal.SIGTERM)
+    try:
+        return child.wait(15)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+        raise
