@@ -57,7 +57,8 @@ def rolling_sums(events: pl.DataFrame, *, at: str, windows: Mapping[str, Window]
         return amounts
     t = events[at].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy()
     late = np.flatnonzero(t < np.maximum.accumulate(t))
-    layouts = {by: _Layout(t, _codes(events, by)) for by in {w.by for w in windows.values()}}
+    times, rank = np.unique(t, return_inverse=True)
+    layouts = {by: _Layout(t, times, rank, _codes(events, by)) for by in {w.by for w in windows.values()}}
     sums = {}
     for name, window in windows.items():
         span = window.within // timedelta(microseconds=1)
@@ -70,22 +71,24 @@ class _Layout:
 
     Args:
         t: event times, microseconds.
-        group: group of each row.
+        times: the distinct event times, sorted.
+        rank: place of each row's time in ``times``. With the group it fits one integer, however long the log.
+        group: group of each row, less than the number of rows.
     """
 
-    def __init__(self, t: Ints, group: Ints) -> None:
+    def __init__(self, t: Ints, times: Ints, rank: Ints, group: Ints) -> None:
         self._t = t
+        self._times = times
         self._group = group
-        self._order = np.lexsort((np.arange(len(t)), t, group))
+        self._order = np.lexsort((rank, group))
         self._place = np.empty(len(t), dtype=np.int64)
         self._place[self._order] = np.arange(len(t))
+        self._key = (group * len(t) + rank)[self._order]
 
     def sums(self, v: Ints, span: int, late: Ints) -> Ints:
         """Sum of ``v`` in the window of each row; ``late`` are the rows with an earlier one of later time."""
-        base = self._t.min() - span - 1
-        width = int(self._t.max() - base) + 1
-        key = self._group * width + (self._t - base)
-        start = np.searchsorted(key[self._order], key - span, side="right")
+        opens = np.searchsorted(self._times, self._t - span, side="right")
+        start = np.searchsorted(self._key, self._group * len(self._t) + opens, side="left")
         before = np.concatenate(([0], np.cumsum(v[self._order])))
         total: Ints = before[self._place] - before[start]
         for q in late[v[late] != 0]:
@@ -100,10 +103,7 @@ def _codes(events: pl.DataFrame, by: tuple[str, ...]) -> Ints:
     codes = np.zeros(events.height, dtype=np.int64)
     for name in by:
         column = events[name]
-        if column.dtype == pl.String:
-            column = column.cast(pl.Categorical).to_physical()
-        values = column.cast(pl.Int64)
-        filled = values.fill_null(-1) if values.null_count() else values
-        _, rank = np.unique(filled.to_numpy(), return_inverse=True)
-        codes = codes * (int(rank.max()) + 1) + rank
+        found = column.cast(pl.Categorical).to_physical() if column.dtype == pl.String else column.rank("dense")
+        rank = (found.cast(pl.Int64) + 1).fill_null(0).to_numpy()
+        _, codes = np.unique(codes * (int(rank.max()) + 1) + rank, return_inverse=True)
     return codes

@@ -46,7 +46,9 @@ SETTINGS = {
 }
 
 
-def start(jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], heap_mb: int) -> Server:
+def start(
+    jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], heap_mb: int, quick: bool = False
+) -> Server:
     """Start Kafka, after formatting its storage where that was not done yet.
 
     Raises:
@@ -55,7 +57,7 @@ def start(jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], hea
     settings = _write_settings(state, ports)
     java = [*JAVA, LOG_LEVEL, "-cp", ":".join(map(str, jars))]
     _format(java, state, settings)
-    heap = [f"-Xms{heap_mb}m", f"-Xmx{heap_mb}m", "-XX:+UseG1GC"]
+    heap = [f"-Xms{heap_mb}m", f"-Xmx{heap_mb}m", *(QUICK if quick else ["-XX:+UseG1GC"])]
     cmd = [*java, *heap, "kafka.Kafka", str(settings)]
     return Server("Kafka", cmd, state.kafka, state.logs / "kafka.log")
 

@@ -52,13 +52,17 @@ class Stack:
         state: folder of data and logs; made where it is not there.
         fresh: begin with no data; a second ``start`` of the same stack keeps what the first one wrote.
         heap_mb: Kafka's heap.
+        quick: Kafka compiles its code quickly and not as well: less work at the start, for runs of minutes.
         registry: whether to start the schema registry too.
     """
 
-    def __init__(self, state: Path, *, fresh: bool = False, heap_mb: int = 512, registry: bool = True) -> None:
+    def __init__(
+        self, state: Path, *, fresh: bool = False, heap_mb: int = 512, registry: bool = True, quick: bool = False
+    ) -> None:
         self._state = StateFolder(state)
         self._fresh = fresh
         self._heap_mb = heap_mb
+        self._quick = quick
         self._with_registry = registry
         self._installed: Installed | None = None
         self._ports: dict[str, int] = {}
@@ -118,7 +122,7 @@ class Stack:
             self._ports = ports.choose(self._state.ports)
             if self._with_registry:
                 self._registry = registry.start(self._installed.registry, self._state, self._ports)
-            self._kafka = kafka.start(self._installed.kafka, self._state, self._ports, self._heap_mb)
+            self._kafka = kafka.start(self._installed.kafka, self._state, self._ports, self._heap_mb, self._quick)
             self._until_ready()
         except OSError as e:
             self.stop()
@@ -159,7 +163,7 @@ class Stack:
             raise StackError("this stack was not started: there is no broker to restart")
         if self._kafka is not None:
             self._kafka.stop()
-        self._kafka = kafka.start(self._installed.kafka, self._state, self._ports, self._heap_mb)
+        self._kafka = kafka.start(self._installed.kafka, self._state, self._ports, self._heap_mb, self._quick)
         self._until_ready()
 
     def stop_registry(self) -> None:

@@ -51,7 +51,7 @@ CONSUMER = {
     "auto.offset.reset": "earliest",
     "partition.assignment.strategy": "range",
     "fetch.queue.backoff.ms": 1,
-    "fetch.wait.max.ms": 5,
+    "fetch.wait.max.ms": 50,
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 32_768,
     "max.partition.fetch.bytes": 2_097_152,

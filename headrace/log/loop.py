@@ -242,7 +242,7 @@ class ExactlyOnceLoop:
             step = self._processor.process(chunk)
         except HeadraceError:
             raise
-        except Exception:  # noqa: BLE001 - the processor runs the user's code, which may raise anything
+        except Exception:  # the processor runs the user's code, which may raise anything
             if not self._processor.atomic:
                 raise
             if len(chunk) == 1:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -781,6 +782,42 @@ def test_a_transaction_that_outlives_its_limit_is_given_up_and_its_writer_goes_o
     writer.abort()
     commit(writer, output(name, [b"again"]))
     assert values(log, name) == [b"again"]
+
+
+@pytest.mark.kafka
+def test_a_call_that_never_returns_costs_the_transaction_and_not_the_writer(
+    settings: Settings, unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = KafkaLog(settings, "contract")
+    name, group = topic(log, unique("t")), unique("g")
+    tp = TopicPartition(name, 0)
+    member, writer = Member(log, group, [name], "m"), kafka_writer.KafkaWriter(log._writing, unique("w"))
+    turns(member)(lambda: bool(member.assigned), "the member is assigned")
+    released, hung = threading.Event(), writer._producer
+
+    class Hanging:
+        def send_offsets_to_transaction(self, *args: Any) -> None:
+            released.wait(30)
+            hung.send_offsets_to_transaction(*args)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(hung, name)
+
+    monkeypatch.setattr(writer, "_producer", Hanging())
+    writer.begin()
+    writer.write(output(name, [b"lost"]))
+    with monkeypatch.context() as short:
+        short.setattr(kafka_writer, "CALL_S", 0.3)
+        short.setattr(kafka_writer, "GRACE_S", 0.0)
+        with pytest.raises(TransactionAborted, match="the client hangs"):
+            writer.send_offsets({tp: Position(1, 1)}, member.reader)
+    writer.abort()
+    released.set()  # the late call of the old producer must not touch what comes now
+    commit(writer, output(name, [b"kept"]))
+    assert values(log, name) == [b"kept"]
+    assert member.reader.committed([tp]) == {tp: Position(0, 0)}
+    writer.close()
+    member.reader.close()
 
 
 @pytest.mark.kafka

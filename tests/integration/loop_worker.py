@@ -1,7 +1,7 @@
 """A worker as a process of its own: the exactly-once loop with :class:`tests.toys.RunningCount`.
 
-``python loop_worker.py '{"kafka": {...}, "bootstrap": ..., "group": ..., "worker": ..., "source": ..., "sink": ...,
-"dead": ..., "batch": 20, "commit_interval": 0.05}'``. ``HEADRACE_FAULT`` kills it at a fault point;
+``python -m tests.integration.loop_worker '{"kafka": {...}, "bootstrap": ..., "group": ..., "worker": ...,
+"source": ..., "sink": ..., "dead": ..., "batch": 20, "commit_interval": 0.05}'``. ``HEADRACE_FAULT`` kills it at a fault point;
 ``STOP_AT=after_offsets:3`` stops it there as SIGSTOP does, until someone sends SIGCONT.
 """
 

@@ -16,13 +16,12 @@ import pytest
 from headrace.config import Settings
 from headrace.log.base import Output, TopicPartition, read_all
 from headrace.log.kafka import KafkaLog
-from tests.conftest import RunningStack
+from tests.conftest import ROOT, RunningStack
 from tests.toys import counts, values_of
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.kafka
 
-WORKER = Path(__file__).with_name("loop_worker.py")
 POINTS = ["after_read", "after_begin", "after_write", "after_offsets", "after_commit"]
 PARTITIONS = 2
 
@@ -64,7 +63,10 @@ class Bench:
         }
         with (self._logs / f"{worker}.log").open("ab") as out:
             process = subprocess.Popen(
-                [sys.executable, str(WORKER), json.dumps(args)], stderr=out, env={**os.environ, **env}
+                [sys.executable, "-m", "tests.integration.loop_worker", json.dumps(args)],
+                stderr=out,
+                env={**os.environ, **env},
+                cwd=ROOT,
             )
         self.processes.append(process)
         return process
@@ -102,7 +104,6 @@ class Bench:
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGUSR1)  # it says in its log where it hangs
-                __import__("time").sleep(1)
                 process.kill()
                 process.wait()
 
@@ -202,13 +203,10 @@ def test_a_broker_killed_under_load_and_started_again(bench: Bench, stack: Runni
     bench.send(500)
     worker = bench.start("w")
     wait_for(lambda: bench.done() > 0, 20, "the worker is under way")
-    for _ in range(2):
-        bench.send(3000)
-        before = bench.done()
-        wait_for(lambda before=before: bench.done() > before, 20, "records flow")  # type: ignore[misc]
-        stack.embedded.kill_broker()
-        bench.send(100)
-        stack.embedded.restart_broker()
+    bench.send(2000)
+    stack.embedded.kill_broker()
+    bench.send(100)
+    stack.embedded.restart_broker()
     bench.check(90)
     assert worker.poll() is None
 

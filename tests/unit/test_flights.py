@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.resources import as_file, files
 
 import polars as pl
@@ -156,7 +156,7 @@ def test_features_are_the_same_to_the_bit_however_the_log_is_cut(sample: pl.Data
     assert bits(pl.concat(pieces)) == bits(whole)
 
 
-def _features_until(moment: object, events: pl.DataFrame) -> pl.DataFrame:
+def _features_until(moment: datetime, events: pl.DataFrame) -> pl.DataFrame:
     """Feature rows of the flights scheduled by the moment; offsets aside, as other rows may come between."""
     rows = logged(events)
     made = features(rows).join(rows.select(OFFSET, "flight_id", "at"), on=OFFSET, maintain_order="left")

@@ -93,6 +93,15 @@ class ScriptedWriter(MemoryWriter):
         self._script.passed()
 
 
+@dataclass(frozen=True)
+class Eager(LoopConfig):
+    """Never waits for more records, however far apart the commits are."""
+
+    @property
+    def gather(self) -> float:
+        return 0.0
+
+
 @pytest.fixture
 def log() -> ScriptedLog:
     return ScriptedLog()
@@ -101,7 +110,7 @@ def log() -> ScriptedLog:
 def worker(
     log: MemoryLog, processor: Processor, name: str = "w", *, batch: int = 10_000, interval: float = 0.0
 ) -> ExactlyOnceLoop:
-    config = LoopConfig(GROUP, name, commit_interval=interval, batch=batch, idle_poll=0.0)
+    config = Eager(GROUP, name, commit_interval=interval, batch=batch, idle_poll=0.0)
     return ExactlyOnceLoop(log, processor, config, dead_letter)
 
 
@@ -126,7 +135,8 @@ def die(log: ScriptedLog, name: str) -> None:
 
 
 def committed(log: MemoryLog) -> dict[TopicPartition, int]:
-    return {tp: at.offset for tp, at in log.groups[GROUP].committed.items()}
+    """Committed positions past the start."""
+    return {tp: at.offset for tp, at in log.groups[GROUP].committed.items() if at.offset}
 
 
 def caught_up(log: ScriptedLog) -> Callable[[], bool]:
@@ -199,6 +209,16 @@ def test_what_ticks_give_is_written_without_any_record(log: ScriptedLog) -> None
     processor.due = [b"three"]
     until(caught_up(log), loop)
     assert (outputs(log, "beat"), outputs(log)) == ([["one", "two", "three"]], [["a"], []])
+
+
+def test_a_member_that_has_expired_cannot_commit_its_ticks_either(log: ScriptedLog) -> None:
+    zombie = Ticking("in", "out", "beat")
+    loop = worker(log, zombie, "zombie")
+    turn(loop)
+    zombie.due = [b"late"]
+    log.script(1, lambda: log.expire(GROUP, "zombie"))
+    turn(loop)
+    assert (outputs(log, "beat"), loop.status.aborts) == ([[]], 1)
 
 
 def test_tracked_outputs_name_the_true_offsets(log: ScriptedLog) -> None:

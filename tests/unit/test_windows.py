@@ -50,3 +50,29 @@ def test_booleans_count() -> None:
 def test_floats_are_refused_as_their_sum_depends_on_the_batch() -> None:
     with pytest.raises(TypeError, match="boolean or integer"):
         rolling_sums(frame([]), at="at", windows={"x": Window(pl.col("v") * 0.5, timedelta(seconds=1))})
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        pl.Series([-1, None, -1], dtype=pl.Int64),
+        pl.Series([0, None, 0], dtype=pl.Int64),
+        pl.Series([1.2, 1.7, 1.2], dtype=pl.Float64),
+        pl.Series([2**64 - 1, 2**63, 2**64 - 1], dtype=pl.UInt64),
+        pl.Series([False, None, False], dtype=pl.Boolean),
+        pl.Series(["", None, ""], dtype=pl.String),
+    ],
+    ids=lambda group: str(group.dtype),
+)
+def test_values_of_any_type_that_differ_are_different_groups(group: pl.Series) -> None:
+    rows = frame([(1, "a", 0, 1), (2, "a", 0, 1), (3, "a", 0, 1)]).with_columns(group.alias("g"))
+    window = Window(pl.col("v"), timedelta(seconds=1), ("g",))
+    assert rolling_sums(rows, at="at", windows={"n": window})["n"].to_list() == [0, 0, 1]
+
+
+def test_many_groups_over_a_long_log_stay_apart() -> None:
+    year = 365 * 86_400_000_000
+    rows = pl.DataFrame({"at": [place * year // 3000 for place in range(3000)], "g": range(3000), "h": range(3000)})
+    events = rows.with_columns(pl.col("at").cast(pl.Datetime("us", "UTC")))
+    window = Window(pl.col("g") + 1, timedelta(days=1), ("g", "h"))
+    assert set(rolling_sums(events, at="at", windows={"n": window})["n"]) == {0}

@@ -20,7 +20,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto
 h1 { font-size: 1.6rem } h2 { margin-top: 2.2rem; font-size: 1.2rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #dde3ea }
-td.n { text-align: right; font-variant-numeric: tabular-nums } .ok { color: #14733c } .bad { color: #b3261e }
+td.n { font-variant-numeric: tabular-nums } .ok { color: #14733c } .bad { color: #b3261e }
 code { background: #f0f3f6; padding: 0 .25rem } svg { max-width: 100%; height: auto }
 """
 
