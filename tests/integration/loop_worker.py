@@ -1,8 +1,8 @@
 """A worker as a process of its own: the exactly-once loop with :class:`tests.toys.RunningCount`.
 
 ``python -m tests.integration.loop_worker '{"kafka": {...}, "bootstrap": ..., "group": ..., "worker": ...,
-"source": ..., "sink": ..., "dead": ..., "batch": 20, "commit_interval": 0.05}'``. ``HEADRACE_FAULT`` kills it at a fault point;
-``STOP_AT=after_offsets:3`` stops it there as SIGSTOP does, until someone sends SIGCONT.
+"source": ..., "sink": ..., "dead": ..., "batch": 20, "commit_interval": 0.05}'``. ``HEADRACE_FAULT`` kills it at
+a fault point; ``STOP_AT=after_offsets:3`` stops it there as SIGSTOP does, until someone sends SIGCONT.
 """
 
 from __future__ import annotations
