@@ -1,0 +1,120 @@
+"""A column of byte strings: one buffer and the places where each begins. What keys and values travel in.
+
+The layout is Arrow's large binary: nothing on the hot path makes a Python object for each record. As a
+sequence it gives ``bytes`` or None, for those who look at single records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import overload
+
+import numpy as np
+
+Octets = np.ndarray[tuple[int], np.dtype[np.uint8]]
+Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
+Valid = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+class BytesColumn(Sequence[bytes | None]):
+    """n byte strings, some of them null.
+
+    Attributes:
+        data: uint8, the strings end to end; there may be bytes before the first and after the last.
+        offsets: int64 (n + 1,), rising; string i is ``data[offsets[i]:offsets[i + 1]]``.
+        valid: bool (n,), false where a string is null; None: none is.
+    """
+
+    __slots__ = ("data", "offsets", "valid")
+
+    def __init__(self, data: Octets, offsets: Offsets, valid: Valid | None = None) -> None:
+        self.data = data
+        self.offsets = offsets
+        self.valid = valid
+
+    @classmethod
+    def of(cls, values: Sequence[bytes | None]) -> BytesColumn:
+        """A column of these values; a column comes back as it is."""
+        if isinstance(values, BytesColumn):
+            return values
+        valid = None
+        if None in values:
+            valid = np.array([v is not None for v in values], dtype=np.bool_)
+            values = [v or b"" for v in values]
+        offsets = np.zeros(len(values) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, values), dtype=np.int64, count=len(values)), out=offsets[1:])  # type: ignore[arg-type]
+        return cls(np.frombuffer(b"".join(values), dtype=np.uint8), offsets, valid)  # type: ignore[arg-type]
+
+    @classmethod
+    def nulls(cls, count: int) -> BytesColumn:
+        """A column of ``count`` nulls."""
+        return cls(np.zeros(0, np.uint8), np.zeros(count + 1, np.int64), np.zeros(count, np.bool_))
+
+    @classmethod
+    def concat(cls, columns: Sequence[BytesColumn]) -> BytesColumn:
+        """These columns one after the other."""
+        if len(columns) == 1:
+            return columns[0]
+        if not columns:
+            return cls.nulls(0)
+        data = np.concatenate([c.data[c.offsets[0] : c.offsets[-1]] for c in columns])
+        lengths = np.concatenate([np.diff(c.offsets) for c in columns])
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        valid = None
+        if any(c.valid is not None for c in columns):
+            valid = np.concatenate([np.ones(len(c), np.bool_) if c.valid is None else c.valid for c in columns])
+        return cls(data, offsets, valid)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> bytes | None: ...
+    @overload
+    def __getitem__(self, place: slice) -> BytesColumn: ...
+    def __getitem__(self, place: int | slice) -> bytes | BytesColumn | None:
+        if isinstance(place, slice):
+            start, stop, step = place.indices(len(self))
+            if step != 1:
+                return self.take(np.arange(start, stop, step))
+            stop = max(start, stop)
+            valid = None if self.valid is None else self.valid[start:stop]
+            return BytesColumn(self.data, self.offsets[start : stop + 1], valid)
+        place = range(len(self))[place]
+        if self.valid is not None and not self.valid[place]:
+            return None
+        return self.data[self.offsets[place] : self.offsets[place + 1]].tobytes()
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        return iter(self.to_list())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, BytesColumn):
+            return self.to_list() == other.to_list()
+        return self.to_list() == other if isinstance(other, list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"BytesColumn({self.to_list()!r})"
+
+    def take(self, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> BytesColumn:
+        """The strings at ``places``, in that order."""
+        starts, lengths = self.offsets[places], self.offsets[places + 1] - self.offsets[places]
+        offsets = np.zeros(len(places) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return BytesColumn(self.data[index], offsets, None if self.valid is None else self.valid[places])
+
+    def to_list(self) -> list[bytes | None]:
+        """Every string as ``bytes``, or None."""
+        first = int(self.offsets[0]) if len(self.offsets) else 0
+        data = self.data[first : self.offsets[-1]].tobytes()
+        at = (self.offsets - first).tolist()
+        found: list[bytes | None] = [data[a:b] for a, b in pairwise(at)]
+        if self.valid is not None:
+            for place in np.flatnonzero(~self.valid).tolist():
+                found[place] = None
+        return found
