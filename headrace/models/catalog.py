@@ -39,10 +39,13 @@ def manifests_in(topics: PipelineLog, chunk: Chunk) -> dict[str, Published]:
     }
 
 
-def published(topics: PipelineLog) -> dict[str, Published]:
-    """Every manifest on the models topic, by model id, in the order of publication."""
+def published(topics: PipelineLog, *, settled: bool = False) -> dict[str, Published]:
+    """Every manifest on the models topic, by model id, in the order of publication.
+
+    With ``settled``, transactions that are open now are waited for.
+    """
     found: dict[str, Published] = {}
-    for chunk in read_all(topics.log, topics.topic("models"), limit=200):
+    for chunk in read_all(topics.log, topics.topic("models"), limit=200, settled=settled):
         found.update(manifests_in(topics, chunk))
     return found
 

@@ -13,7 +13,7 @@ from headrace.errors import Unavailable
 from headrace.log.base import Chunk, Output, TopicPartition, read_all
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import IDLE, Stateless, Step
-from headrace.models.catalog import Governance, Published, manifests_in
+from headrace.models.catalog import Governance, Published, manifests_in, published
 from headrace.models.evidence import evidence_hash
 from headrace.records import (
     Activated,
@@ -241,6 +241,9 @@ class Govern(Stateless):
         champion = order.model_id
         if order.policy.champion != champion and all(r.model_id != champion for r in order.policy.routes):
             return None, champion, "its policy does not name the model it approves"
+        if any(m not in self._models for m in order.policy.models):
+            # The order may have come past a manifest that it follows on another topic: read that to its end.
+            self._models |= published(self._topics, settled=True)
         if unknown := [m for m in order.policy.models if m not in self._models]:
             return None, champion, f"its policy names a model that was never published: {unknown[0][:12]}"
         if rejected := [m for m in order.policy.models if m in self._state.rejected]:
