@@ -169,7 +169,10 @@ def _json_lines(path: Path) -> Iterator[Batch]:
 
 def _parquet(path: Path) -> Iterator[Batch]:
     scan = pl.scan_parquet(path)
-    height = scan.select(pl.len()).collect().item()
+    try:
+        height = scan.select(pl.len()).collect().item()
+    except pl.exceptions.PolarsError as e:
+        raise ConfigError(f"{path}: not a Parquet file: {e}") from None
     for start in range(0, height, BATCH):
         rows = scan.slice(start, BATCH).collect()
         yield Batch(rows, list(range(start + 1, start + rows.height + 1)), [])

@@ -1,41 +1,47 @@
 """Pairing by id over two topics that move at their own pace: the rule, and the state it needs.
 
-A left record (a features row, a prediction) and a label of the same id form a pair when
+A left record (a features row, a prediction) and a label of the same id match when
 
     left.time  >= newest label time at the label - horizon     and
     label.time >= newest left time at the left   - horizon
 
-where "newest ... at" is the largest time in that topic's partition up to and including the record. Both sides
-are functions of their own partition, so which pairs exist does not depend on how the two topics interleave.
-The first label of an id counts; a later one is a duplicate.
+where "newest ... at" is the largest time in that topic's partition up to and including the record. A label is a
+duplicate where an earlier label record of its id has time >= newest label time at it - horizon. A left record pairs
+with the first label that matches it and is no duplicate. All of this is a function of each partition alone, so which
+pairs exist does not depend on how the two topics interleave.
 
-With "floor" the lesser of the two newest times: a label is let go once floor is more than the horizon past it,
-and is an orphan if it never found a pair. A left record is kept twice as long, so that a state rebuilt from the
-oldest record kept knows of every label still held whether it was paired, and both newest times.
+With "floor" the lesser of the two newest times: a label is an orphan if it has no pair once floor is more than the
+horizon past it. Records are kept longer than they may pair, so that a state rebuilt from the oldest one kept is the
+state that was: a label not yet decided pairs with left records of up to two horizons before floor; what these were
+taken by reaches a third back, and whether that was a duplicate a fourth.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 L = TypeVar("L")
+LEFTS_KEPT, LABELS_KEPT = 2, 4
+"""Horizons behind the floor."""
 
 
-class Held(NamedTuple, Generic[L]):
-    """A left record that may still find its label."""
+@dataclass(slots=True, eq=False)
+class Held(Generic[L]):
+    """A left record that may still find its label. Times are microseconds of event time."""
 
     id: str
     time: int
     watermark: int
     offset: int
     row: L
+    paired: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class HeldLabel:
-    """A label that may still find a left record. Times are microseconds of event time."""
+    """A label that may still find a left record."""
 
     id: str
     time: int
@@ -44,6 +50,7 @@ class HeldLabel:
     value: float
     source: tuple[bytes | None, bytes | None]
     """Key and value of the label's record, for its dead letter."""
+    duplicate: bool = False
     paired: bool = False
 
 
@@ -55,56 +62,53 @@ class Pairs(Generic[L]):
     """Microseconds."""
     left_watermark: int = -(2**62)
     label_watermark: int = -(2**62)
-    _lefts: dict[str, list[Held[L]]] = field(default_factory=dict)
+    _lefts: dict[str, deque[Held[L]]] = field(default_factory=dict)
     _left_order: deque[Held[L]] = field(default_factory=deque)
-    _labels: dict[str, HeldLabel] = field(default_factory=dict)
+    _labels: dict[str, deque[HeldLabel]] = field(default_factory=dict)
     _label_order: deque[HeldLabel] = field(default_factory=deque)
+    _undecided: deque[HeldLabel] = field(default_factory=deque)
 
     def add_left(self, id_: str, time: int, offset: int, row: L) -> HeldLabel | None:
         """Take a left record; give the label it pairs with, where that has already come."""
         self.left_watermark = max(self.left_watermark, time)
         left = Held(id_, time, self.left_watermark, offset, row)
-        self._lefts.setdefault(id_, []).append(left)
+        self._lefts.setdefault(id_, deque()).append(left)
         self._left_order.append(left)
-        label = self._labels.get(id_)
-        if label is None or not self._match(left, label):
-            return None
-        label.paired = True
-        return label
+        for label in self._labels.get(id_, ()):
+            if not label.duplicate and self._match(left, label):
+                left.paired = label.paired = True
+                return label
+        return None
 
     def add_label(
         self, id_: str, time: int, offset: int, value: float, source: tuple[bytes | None, bytes | None]
     ) -> list[Held[L]] | None:
         """Take a label; give the left records it pairs with, or None where it is a duplicate."""
         self.label_watermark = max(self.label_watermark, time)
-        earlier = self._labels.get(id_)
-        if earlier is not None and earlier.time >= self.label_watermark - self.horizon:
-            return None
         label = HeldLabel(id_, time, self.label_watermark, offset, value, source)
-        self._labels[id_] = label
+        known = self._labels.setdefault(id_, deque())
+        label.duplicate = any(earlier.time >= self.label_watermark - self.horizon for earlier in known)
+        known.append(label)
         self._label_order.append(label)
-        found = [left for left in self._lefts.get(id_, []) if self._match(left, label)]
-        label.paired = bool(found)
+        if label.duplicate:
+            return None
+        self._undecided.append(label)
+        found = [left for left in self._lefts.get(id_, ()) if not left.paired and self._match(left, label)]
+        for left in found:
+            left.paired = label.paired = True
         return found
 
     def let_go(self) -> list[HeldLabel]:
-        """Drop what can no longer be paired; give the labels among it that never were."""
+        """Drop what is no longer needed; give the labels that can no longer be paired and never were."""
         floor = min(self.left_watermark, self.label_watermark)
-        while self._left_order and self._left_order[0].time < floor - 2 * self.horizon:
-            left = self._left_order.popleft()
-            rest = [other for other in self._lefts[left.id] if other is not left]
-            if rest:
-                self._lefts[left.id] = rest
-            else:
-                del self._lefts[left.id]
-        orphans = []
-        while self._label_order and self._label_order[0].time < floor - self.horizon:
-            label = self._label_order.popleft()
-            if self._labels.get(label.id) is label:
-                del self._labels[label.id]
-            if not label.paired:
-                orphans.append(label)
-        return orphans
+        while self._left_order and self._left_order[0].time < floor - LEFTS_KEPT * self.horizon:
+            _drop_first(self._lefts, self._left_order.popleft().id)
+        while self._label_order and self._label_order[0].time < floor - LABELS_KEPT * self.horizon:
+            _drop_first(self._labels, self._label_order.popleft().id)
+        decided = []
+        while self._undecided and self._undecided[0].time < floor - self.horizon:
+            decided.append(self._undecided.popleft())
+        return [label for label in decided if not label.paired]
 
     def earliest_left(self, position: int) -> int:
         """Offset from which the left topic must be read again to rebuild this state."""
@@ -116,3 +120,13 @@ class Pairs(Generic[L]):
 
     def _match(self, left: Held[L], label: HeldLabel) -> bool:
         return left.time >= label.watermark - self.horizon and label.time >= left.watermark - self.horizon
+
+
+K = TypeVar("K")
+
+
+def _drop_first(held: dict[str, deque[K]], id_: str) -> None:
+    """Drop the oldest record of an id: both it and the order it is dropped in are those of the log."""
+    held[id_].popleft()
+    if not held[id_]:
+        del held[id_]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from headrace.cli.connect import (
     JsonOption,
@@ -47,10 +47,19 @@ def models(
         typer.echo(json.dumps(rows))
         return
     table = Table(
-        "model", "by", "examples", "algorithm", "log loss", "AUC", "gates", "state", title=f"models of {pipeline}"
+        Column("model", no_wrap=True),
+        "by",
+        "examples",
+        "algorithm",
+        "log loss",
+        "AUC",
+        "gates",
+        Column("state", overflow="fold"),
+        title=f"models of {pipeline}",
     )
     for row in rows:
-        gates = " ".join(f"{name}:{'ok' if ok else 'FAILED'}" for name, ok in row["gates"].items())
+        failed = [name for name, ok in row["gates"].items() if not ok]
+        gates = f"failed: {', '.join(failed)}" if failed else f"{len(row['gates'])} passed" if row["gates"] else ""
         table.add_row(
             row["id"][:12],
             row["trigger"],
@@ -111,7 +120,9 @@ def dead(
             )
         )
         return
-    table = Table("stage", "code", "where", "reason", title=f"{len(letters)} dead letters of {pipeline}")
+    table = Table(
+        "stage", "code", Column("where", overflow="fold"), "reason", title=f"{len(letters)} dead letters of {pipeline}"
+    )
     for letter in letters[:limit]:
         where = (
             f"{letter.topic}[{letter.partition}] {letter.offset}"

@@ -6,7 +6,7 @@ import json
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from headrace.cli.connect import (
     JsonOption,
@@ -55,9 +55,17 @@ def topics(
         bounds = {n: {p: {"first": a, "end": b} for p, (a, b) in found.items()} for n, found in ends.items()}
         typer.echo(json.dumps(bounds))
         return
-    table = Table("topic", "records", "writers", "readers", "kept", "end offsets", title=f"topics of {pipeline}")
+    table = Table(
+        Column("topic", no_wrap=True),
+        "records",
+        "written by",
+        "read by",
+        "kept",
+        Column("end offsets", justify="right"),
+        title=f"topics of {pipeline}",
+    )
     for name, topic in TOPICS.items():
-        offsets = " ".join(str(end) for _, end in ends[name].values())
+        offsets = " ".join(f"{end:,}" for _, end in ends[name].values())
         table.add_row(
             there.topic(name),
             ", ".join(topic.records),
