@@ -1,16 +1,17 @@
 """The records of one topic: bytes in, columns and a code per record out; columns in, bytes out.
 
-This is the interface the platform codes against. Flat records whose writer's schema is the reader's are decoded
-and encoded field by field over the whole batch. By rule, the rest goes through fastavro record by record:
-another writer's schema, types off the fast path, arrays of several lengths in one batch.
+This is the interface the platform codes against. A writer's schema is compiled with the reader's once, and whole
+batches run through the compiled program: added fields take their defaults, removed ones are stepped over, fields
+may be reordered, renamed by alias, and promoted. Control records, which are few and nested, are checked by
+the same program and then read by fastavro.
 """
 
 from __future__ import annotations
 
 import copy
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -19,11 +20,16 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from headrace.codec.decode import Failure, decode
-from headrace.codec.encode import encode
-from headrace.codec.plan import FieldPlan, plan
+from headrace.codec import arrow, ops
+from headrace.codec.batch import Batch, Matrix
+from headrace.codec.column import BytesColumn
+from headrace.codec.frame import fill_from_frame
+from headrace.codec.headers import read_headers
+from headrace.codec.program import Program, compile_decoder
+from headrace.codec.tree import Layout, Node
 from headrace.codec.types import polars_schema
-from headrace.codec.wire import HEADER, Code, header, read_header
+from headrace.codec.wire import HEADER, Code, header
+from headrace.codec.writing import Cells, ColumnValues, compile_encoder, fill
 from headrace.errors import SchemaError
 from headrace.records import CONTROL_RECORDS, Record
 from headrace.registry import Registry, subject_of
@@ -32,59 +38,115 @@ from headrace.schemas import full_name
 Schema = dict[str, Any]
 Codes = np.ndarray[tuple[int], np.dtype[np.int8]]
 Places = np.ndarray[tuple[int], np.dtype[np.int64]]
+Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
-@dataclass(frozen=True)
+class _Part(NamedTuple):
+    """Records of one writer's schema: their places, those that are sound, and their values."""
+
+    places: Places
+    sound: Places
+    batch: Batch
+
+
 class Decoded:
     """The result of decoding a batch of n records.
 
     Attributes:
         codes: int8 (n,), a :class:`Code` for each record.
         kinds: int8 (n,), index of the record's type in the topic's record types; -1 where it failed.
-        reasons: place in the batch -> what is wrong, in words, for the records that failed.
+        error_at: int32 (n,), byte at which a record failed; -1 where it did not, or failed as a whole.
     """
 
-    codes: Codes
-    kinds: Codes
-    reasons: dict[int, str]
-    _parts: dict[int, list[_Part]] = field(repr=False)
-    _schemas: list[Schema] = field(repr=False)
+    def __init__(self, count: int, layouts: Sequence[Layout], schemas: Sequence[Schema]) -> None:
+        self.codes: Codes = np.zeros(count, dtype=np.int8)
+        self.kinds: Codes = np.full(count, -1, dtype=np.int8)
+        self.error_at = np.full(count, -1, dtype=np.int32)
+        self.reasons: dict[int, str] = {}
+        """Place in the batch -> what is wrong, in words, for the records that failed."""
+        self._layouts = layouts
+        self._schemas = schemas
+        self._parts: dict[int, list[_Part]] = {}
 
     def places(self, kind: int = 0) -> Places:
         """Places in the batch of the records of type ``kind``, rising."""
+        parts = self._parts.get(kind, [])
+        if len(parts) == 1:
+            return parts[0].sound
         return np.flatnonzero(self.kinds == kind)
 
     def frame(self, kind: int = 0) -> pl.DataFrame:
         """The records of type ``kind`` as columns, one row each, in the order of :meth:`places`."""
-        schema = polars_schema(self._schemas[kind])
-        parts = self._parts.get(kind, [])
-        frames = [
-            _logical(p.rows if isinstance(p.rows, pl.DataFrame) else _columns(p.rows, schema), schema) for p in parts
-        ]
+        fields = self._layouts[kind].root.fields
+        frames = [pl.DataFrame([arrow.series(p.batch, f.node, f.name) for f in fields]) for p in self._sound(kind)]
         if not frames:
-            return pl.DataFrame(schema=schema)
-        if len(frames) == 1:
-            return frames[0]
-        order = np.argsort(np.concatenate([p.places for p in parts]), kind="stable")
-        return pl.concat(frames)[order]
+            return pl.DataFrame(schema=polars_schema(self._schemas[kind]))
+        return frames[0] if len(frames) == 1 else pl.concat(frames)[self._order(kind)]
+
+    def matrix(self, names: Sequence[str], kind: int = 0) -> Matrix:
+        """Numeric fields of the records of type ``kind`` as float32 (m, len(names)), in the order of :meth:`places`.
+
+        An absent value is NaN.
+        """
+        nodes = [self._node(name, kind) for name in names]
+        found = [p.batch.matrix(nodes) for p in self._sound(kind)]
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate(found)[self._order(kind)] if found else np.zeros((0, len(names)), dtype=np.float32)
+
+    def strings(self, name: str, kind: int = 0) -> BytesColumn:
+        """A string or bytes field of the records of type ``kind``, m strings in the order of :meth:`places`."""
+        found = [p.batch.strings(self._node(name, kind)) for p in self._sound(kind)]
+        return found[0] if len(found) == 1 else BytesColumn.concat(found).take(self._order(kind))
+
+    def integers(self, name: str, kind: int = 0) -> Numbers:
+        """An integer field (or time, as it is stored) of the records of type ``kind``, int64 (m,)."""
+        found = [p.batch.integers(self._node(name, kind)) for p in self._sound(kind)]
+        return found[0] if len(found) == 1 else np.concatenate([np.zeros(0, np.int64), *found])[self._order(kind)]
+
+    def _refuse(self, places: Places, code: Code, reason: str) -> None:
+        self.codes[places] = code
+        self.reasons |= dict.fromkeys(places.tolist(), reason)
+
+    def _take(self, kind: int, places: Places, batch: Batch, values: BytesColumn) -> None:
+        errors = batch.errors
+        self.kinds[places] = kind
+        sound = places
+        if errors.any():
+            wrong = np.flatnonzero(errors)
+            sound = places[errors == 0]
+            for k in wrong.tolist():
+                place = int(places[k])
+                self.codes[place] = Code.TRAILING_BYTES if errors[k] == ops.TRAILING else Code.UNDECODABLE
+                self.kinds[place] = -1
+                self.error_at[place] = batch.error_at[k]
+                self.reasons[place] = batch.reason(k, int(values.offsets[place + 1] - values.offsets[place]))
+        self._parts.setdefault(kind, []).append(_Part(places, sound, batch))
+
+    def _sound(self, kind: int) -> list[_Part]:
+        return self._parts.get(kind, [])
+
+    def _order(self, kind: int) -> Places:
+        return np.argsort(np.concatenate([np.zeros(0, np.int64), *(p.sound for p in self._sound(kind))]), kind="stable")
+
+    def _node(self, name: str, kind: int) -> Node:
+        return next(f.node for f in self._layouts[kind].root.fields if f.name == name)
 
 
-class _Part(NamedTuple):
-    """Some of a batch's records: their places, and their values as columns or as one dict each."""
-
-    places: Places
-    rows: pl.DataFrame | list[dict[str, Any]]
-
-
-class _Writer(NamedTuple):
+@dataclass(frozen=True)
+class _Writer:
     """What is known of a schema id: whether its records are this topic's, and how they are read."""
 
     code: Code
     kind: int = -1
-    plain: Any = None
-    logical: Any = None
-    fields: list[FieldPlan] | None = None
+    program: Program | None = None
+    schema: Any = None
     reason: str = ""
+
+    @cached_property
+    def parsed(self) -> Any:
+        """The writer's schema as fastavro takes it."""
+        return fastavro.parse_schema(copy.deepcopy(self.schema))
 
 
 class TopicCodec:
@@ -94,6 +156,9 @@ class TopicCodec:
         topic: full topic name, part of the registry's subject.
         schemas: schema of each record type the topic carries; their order numbers the kinds.
         registry: where schema ids come from. Its outage surfaces as Unavailable from either method.
+
+    Raises:
+        SchemaError: a schema is no record, or holds itself.
     """
 
     def __init__(self, topic: str, schemas: Sequence[Schema], registry: Registry) -> None:
@@ -101,11 +166,13 @@ class TopicCodec:
         self.schemas = list(schemas)
         self._registry = registry
         self._names = [full_name(s) for s in schemas]
-        self._plain = [fastavro.parse_schema(_without_logical_types(s)) for s in schemas]
-        self._parsed = [fastavro.parse_schema(copy.deepcopy(s)) for s in schemas]
-        self._plans = [plan(s) for s in schemas]
-        self._forms = [_form(s) for s in schemas]
+        self._layouts = [Layout.of(s) for s in schemas]
+        self._encoders = [compile_encoder(layout) for layout in self._layouts]
         self._writers: dict[int, _Writer] = {}
+
+    @cached_property
+    def _parsed(self) -> list[Any]:
+        return [fastavro.parse_schema(copy.deepcopy(s)) for s in self.schemas]
 
     def prepare(self) -> None:
         """Look up the ids this codec writes with; later calls of :meth:`encode` need no registry."""
@@ -114,26 +181,22 @@ class TopicCodec:
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode ``values``; a record that cannot be decoded gets a code and a reason, and no row."""
-        codes = np.zeros(len(values), dtype=np.int8)
-        kinds = np.full(len(values), -1, dtype=np.int8)
-        reasons: dict[int, str] = {}
-        parts: dict[int, list[_Part]] = {}
-        for head, members in _by_head(values).items():
-            code, schema_id = read_header(head)
-            writer = self._writer(schema_id) if code is Code.OK else _Writer(code, reason=_HEADER_REASONS[code])
-            places = np.array(members, dtype=np.int64)
-            if writer.code is not Code.OK:
-                codes[places] = writer.code
-                reasons |= dict.fromkeys(members, writer.reason)
+        column = BytesColumn.of(values)
+        decoded = Decoded(len(column), self._layouts, self.schemas)
+        codes, ids = read_headers(column)
+        for code in (Code.NULL_VALUE, Code.TOO_SHORT, Code.WRONG_MAGIC):
+            if (places := np.flatnonzero(codes == code)).size:
+                decoded._refuse(places, code, _HEADER_REASONS[code])
+        fine = np.flatnonzero(codes == Code.OK)
+        for schema_id in _distinct(ids[fine]):
+            writer = self._writer(schema_id)
+            places = fine[ids[fine] == schema_id]
+            if writer.program is None:
+                decoded._refuse(places, writer.code, writer.reason)
                 continue
-            kinds[places] = writer.kind
-            bodies = [values[i] or b"" for i in members]
-            failed: dict[int, Failure] = {}
-            for part in self._read(writer, places, bodies, failed):
-                parts.setdefault(writer.kind, []).append(part)
-            for place, failure in failed.items():
-                codes[place], kinds[place], reasons[place] = failure.code, -1, failure.reason
-        return Decoded(codes, kinds, reasons, parts, self.schemas)
+            batch = Batch(writer.program, self._layouts[writer.kind], column, places, HEADER.size)
+            decoded._take(writer.kind, places, batch, column)
+        return decoded
 
     def decode_control(self, value: bytes | None) -> Record:
         """Decode one control record.
@@ -141,38 +204,39 @@ class TopicCodec:
         Raises:
             SchemaError: the bytes are no valid record of this topic; the message says why.
         """
-        code, schema_id = read_header(value)
-        if code is not Code.OK or value is None:
-            raise SchemaError(f"{self.topic}: {code.label}: {_HEADER_REASONS[code]}")
-        writer = self._writer(schema_id)
-        if writer.code is not Code.OK:
-            raise SchemaError(f"{self.topic}: {writer.code.label}: {writer.reason}")
-        row = _slowly(value, writer.logical, self._parsed[writer.kind])
-        if isinstance(row, Failure):
-            raise SchemaError(f"{self.topic}: {row.code.label}: {row.reason}")
+        decoded = self.decode([value])
+        if decoded.reasons or value is None:
+            raise SchemaError(f"{self.topic}: {Code(decoded.codes[0]).label}: {decoded.reasons[0]}")
+        writer = self._writer(HEADER.unpack_from(value)[1])
+        body = BytesIO(value)
+        body.seek(HEADER.size)
+        row = fastavro.schemaless_reader(body, writer.parsed, self._parsed[writer.kind])
         try:
             return CONTROL_RECORDS[self.schemas[writer.kind]["name"]].model_validate(row)
         except ValidationError as e:
             raise SchemaError(f"{self.topic}: {self._names[writer.kind]}: {e.errors()[0]['msg']}") from None
 
-    def encode(self, frame: pl.DataFrame, kind: int = 0) -> list[bytes]:
-        """Encode each row of ``frame`` as a record of type ``kind``; columns are found by name."""
+    def encode(self, frame: pl.DataFrame, kind: int = 0) -> BytesColumn:
+        """Encode each row of ``frame`` as a record of type ``kind``; columns are found by name.
+
+        Raises:
+            ValueError: a null where the schema takes none; the message names the field and the row.
+        """
         if frame.is_empty():
-            return []
-        prefix = header(self._own_id(kind))
-        physical = frame.select(
-            pl.col(name).cast(_physical(dtype)) for name, dtype in polars_schema(self.schemas[kind]).items()
-        )
-        fields = self._plans[kind]
-        if fields is not None and (made := encode(fields, physical, prefix)) is not None:
-            return made
-        out, ends = BytesIO(), [0]
-        for row in physical.iter_rows(named=True):
-            out.write(prefix)
-            fastavro.schemaless_writer(out, self._plain[kind], row)
-            ends.append(out.tell())
-        data = out.getvalue()
-        return [data[a:b] for a, b in itertools.pairwise(ends)]
+            return BytesColumn.nulls(0)
+        cells = Cells(self._layouts[kind], frame.height)
+        fill_from_frame(cells, self._layouts[kind], frame)
+        return cells.records(self._encoders[kind], header(self._own_id(kind)))
+
+    def encode_columns(self, count: int, columns: Mapping[str, ColumnValues], kind: int = 0) -> BytesColumn:
+        """Encode ``count`` records of type ``kind`` whose fields come as arrays, or as one value for all.
+
+        Raises:
+            SchemaError: a field is missing or of another type.
+        """
+        cells = Cells(self._layouts[kind], count)
+        fill(cells, self._layouts[kind], columns)
+        return cells.records(self._encoders[kind], header(self._own_id(kind)))
 
     def encode_control(self, record: Record) -> bytes:
         """Encode one control record."""
@@ -185,87 +249,34 @@ class TopicCodec:
     def _own_id(self, kind: int) -> int:
         return self._registry.schema_id(subject_of(self.topic, self.schemas[kind]), self.schemas[kind])
 
-    def _read(
-        self, writer: _Writer, places: Places, values: list[bytes], failed: dict[int, Failure]
-    ) -> Iterator[_Part]:
-        """Decode records of one writer, quickly where they allow it; put those that fail into ``failed``."""
-        slow = np.ones(len(values), dtype=bool)
-        if writer.fields is not None:
-            frame, reader = decode(writer.fields, values)
-            failed |= {int(places[row]): failure for row, failure in reader.failures.items()}
-            fine = ~(reader.bad | reader.slow)
-            if fine.any():
-                yield _Part(places[fine], frame if fine.all() else frame.filter(pl.Series(fine)))
-            slow = reader.slow & ~reader.bad
-        rows, kept = [], []
-        for i in np.flatnonzero(slow).tolist():
-            row = _slowly(values[i], writer.plain, self._plain[writer.kind])
-            if isinstance(row, Failure):
-                failed[int(places[i])] = row
-            else:
-                rows.append(row)
-                kept.append(i)
-        if rows:
-            yield _Part(places[kept], rows)
-
     def _writer(self, schema_id: int) -> _Writer:
         """What is known of a schema id; remembered, but for one the registry does not know yet."""
         if schema_id in self._writers:
             return self._writers[schema_id]
-        writer = self._registry.schema_of(schema_id)
-        if writer is None:
+        schema = self._registry.schema_of(schema_id)
+        if schema is None:
             return _Writer(Code.UNKNOWN_SCHEMA, reason=f"the registry knows no schema {schema_id}")
-        if full_name(writer) not in self._names:
-            reason = f"schema {schema_id} is a {full_name(writer)}; {self.topic} carries {', '.join(self._names)}"
-            found = _Writer(Code.WRONG_RECORD, reason=reason)
-        else:
-            kind = self._names.index(full_name(writer))
-            plain, logical = fastavro.parse_schema(_without_logical_types(writer)), fastavro.parse_schema(writer)
-            same = _form(writer) == self._forms[kind]
-            found = _Writer(Code.OK, kind, plain, logical, self._plans[kind] if same else None)
-        self._writers[schema_id] = found
+        self._writers[schema_id] = found = self._found(schema_id, schema)
         return found
 
-
-def _by_head(values: Sequence[bytes | None]) -> dict[bytes | None, list[int]]:
-    """Places of the values by their first five bytes; a whole value where it is shorter, None where it is null."""
-    heads: dict[bytes | None, list[int]] = {}
-    for place, value in enumerate(values):
-        head = None if value is None else value[: HEADER.size]
-        if head in heads:
-            heads[head].append(place)
-        else:
-            heads[head] = [place]
-    return heads
-
-
-def _slowly(value: bytes, writer: Any, reader: Any) -> dict[str, Any] | Failure:
-    """One record by fastavro, from the writer's schema to the reader's."""
-    body = BytesIO(value)
-    body.seek(HEADER.size)
-    try:
-        row: Any = fastavro.schemaless_reader(body, writer, reader)
-    except Exception as e:  # noqa: BLE001 - damaged bytes make fastavro raise almost anything
-        return Failure(Code.UNDECODABLE, f"{type(e).__name__} near byte {body.tell()}: {e}")
-    if body.tell() != len(value):
-        return Failure(Code.TRAILING_BYTES, f"the record ends at byte {body.tell()} of {len(value)}")
-    return dict(row)
+    def _found(self, schema_id: int, schema: Any) -> _Writer:
+        name = full_name(schema) if isinstance(schema, dict) and "name" in schema else str(schema)
+        if name not in self._names:
+            reason = f"schema {schema_id} is a {name}; {self.topic} carries {', '.join(self._names)}"
+            return _Writer(Code.WRONG_RECORD, reason=reason)
+        kind = self._names.index(name)
+        try:
+            program = compile_decoder(schema, self._layouts[kind])
+        except SchemaError as e:
+            return _Writer(Code.WRONG_RECORD, reason=f"schema {schema_id} cannot be read as this {name}: {e}")
+        return _Writer(Code.OK, kind, program, schema)
 
 
-def _form(schema: Schema) -> str:
-    """What of a schema the bytes depend on: its parsing canonical form."""
-    return str(fastavro.schema.to_parsing_canonical_form(fastavro.parse_schema(copy.deepcopy(schema))))
-
-
-def _columns(rows: list[dict[str, Any]], schema: dict[str, pl.DataType]) -> pl.DataFrame:
-    return pl.DataFrame(
-        [pl.Series(name, [row[name] for row in rows], dtype=_physical(t), strict=True) for name, t in schema.items()]
-    )
-
-
-def _logical(frame: pl.DataFrame, schema: dict[str, pl.DataType]) -> pl.DataFrame:
-    """Physical columns cast to the types they stand for."""
-    return frame.with_columns(pl.col(name).cast(dtype) for name, dtype in schema.items() if frame.schema[name] != dtype)
+def _distinct(ids: Numbers) -> list[int]:
+    """The different ids, mostly one."""
+    if len(ids) == 0:
+        return []
+    return [int(ids[0])] if (ids == ids[0]).all() else np.unique(ids).tolist()
 
 
 _HEADER_REASONS = {
@@ -273,18 +284,3 @@ _HEADER_REASONS = {
     Code.TOO_SHORT: "the value is shorter than a header and a body",
     Code.WRONG_MAGIC: "the first byte is not 0: this is not Confluent wire format",
 }
-
-
-def _physical(dtype: pl.DataType) -> pl.DataType:
-    if isinstance(dtype, pl.Datetime):
-        return pl.Int64()
-    return pl.Int32() if dtype == pl.Date else dtype
-
-
-def _without_logical_types(schema: Any) -> Any:
-    """The schema with logical types removed: timestamps stay integers, which columns take as they are."""
-    if isinstance(schema, list):
-        return [_without_logical_types(s) for s in schema]
-    if isinstance(schema, dict):
-        return {k: _without_logical_types(v) for k, v in schema.items() if k not in ("logicalType", "doc")}
-    return schema

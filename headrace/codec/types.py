@@ -1,4 +1,9 @@
-"""Which Polars type stands for which Avro type. A topic's record is flat: scalars, and arrays of scalars."""
+"""Which Polars type stands for which Avro type, one way and the other.
+
+Records are structs, arrays lists, maps lists of structs of key and value, optional types nullable columns. Any other
+union is a struct with a nullable field for each branch but null (``member0``, ``member1``, ...), as Spark's
+Avro reader has it. Enums and uuids are strings, fixed is binary, a null alone a boolean column of nulls.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +11,54 @@ from typing import Any
 
 import polars as pl
 
+from headrace.codec.tree import Node, parse
 from headrace.errors import SchemaError
 
-_SCALARS: dict[str, pl.DataType] = {
+_KINDS: dict[str, pl.DataType] = {
+    "null": pl.Boolean(),
     "boolean": pl.Boolean(),
     "int": pl.Int32(),
     "long": pl.Int64(),
     "float": pl.Float32(),
     "double": pl.Float64(),
     "string": pl.String(),
+    "enum": pl.String(),
     "bytes": pl.Binary(),
+    "fixed": pl.Binary(),
 }
 _LOGICAL: dict[str, pl.DataType] = {
+    "date": pl.Date(),
+    "time-millis": pl.Time(),
+    "time-micros": pl.Time(),
     "timestamp-micros": pl.Datetime("us", "UTC"),
     "timestamp-millis": pl.Datetime("ms", "UTC"),
-    "date": pl.Date(),
+    "local-timestamp-micros": pl.Datetime("us"),
+    "local-timestamp-millis": pl.Datetime("ms"),
 }
+
+
+def polars_type_of(node: Node) -> pl.DataType:
+    """The Polars type of a column that holds values of a node."""
+    match node.kind:
+        case "record" | "union":
+            return pl.Struct({f.name: polars_type_of(f.node) for f in node.fields})
+        case "array":
+            return pl.List(polars_type_of(node.fields[0].node))
+        case "map":
+            return pl.List(pl.Struct({f.name: polars_type_of(f.node) for f in node.fields}))
+    if node.logical == "decimal":
+        return pl.Decimal(node.precision, node.scale)
+    return _LOGICAL.get(node.logical, _KINDS[node.kind])
+
+
+def polars_schema(schema: dict[str, Any]) -> dict[str, pl.DataType]:
+    """Column name -> Polars type for an Avro record schema, in the schema's order.
+
+    Raises:
+        SchemaError: ``schema`` is no Avro record, or holds itself.
+    """
+    avro_fields(schema)
+    return {f.name: polars_type_of(f.node) for f in parse(schema).fields}
 
 
 def avro_fields(schema: dict[str, Any]) -> list[dict[str, Any]]:
@@ -34,36 +71,6 @@ def avro_fields(schema: dict[str, Any]) -> list[dict[str, Any]]:
         raise SchemaError("the schema must be an Avro record: {'type': 'record', 'name': ..., 'fields': [...]}")
     fields: list[dict[str, Any]] = schema["fields"]
     return fields
-
-
-def polars_type(avro: Any, where: str) -> pl.DataType:
-    """The Polars type of a column that holds values of the Avro type ``avro``.
-
-    Raises:
-        SchemaError: the type is outside what the codec carries; the message names ``where``.
-    """
-    if isinstance(avro, list):
-        others = [t for t in avro if t != "null"]
-        if len(others) == 1:
-            return polars_type(others[0], where)
-    elif isinstance(avro, dict):
-        if avro.get("logicalType") in _LOGICAL:
-            return _LOGICAL[avro["logicalType"]]
-        if avro["type"] == "array":
-            return pl.List(polars_type(avro["items"], where))
-        if avro["type"] == "enum":
-            return pl.String()
-        if avro["type"] == "fixed":
-            return pl.Binary()
-        return polars_type(avro["type"], where)
-    elif avro in _SCALARS:
-        return _SCALARS[avro]
-    raise SchemaError(f"{where}: Avro type {avro!r} is not carried; use scalars, optional scalars, arrays of scalars")
-
-
-def polars_schema(schema: dict[str, Any]) -> dict[str, pl.DataType]:
-    """Column name -> Polars type for a flat Avro record schema, in the schema's order."""
-    return {f["name"]: polars_type(f["type"], f"{schema['name']}.{f['name']}") for f in avro_fields(schema)}
 
 
 def avro_type_of(dtype: pl.DataType, where: str) -> Any:

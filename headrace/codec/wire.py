@@ -29,15 +29,3 @@ class Code(IntEnum):
 def header(schema_id: int) -> bytes:
     """The five bytes before an Avro body of this schema."""
     return HEADER.pack(MAGIC, schema_id)
-
-
-def read_header(value: bytes | None) -> tuple[Code, int]:
-    """Code of the header and, when it is OK, the schema id."""
-    if value is None:
-        return Code.NULL_VALUE, -1
-    if len(value) < HEADER.size:
-        return Code.TOO_SHORT, -1
-    magic, schema_id = HEADER.unpack_from(value)
-    if magic != MAGIC:
-        return Code.WRONG_MAGIC, -1
-    return Code.OK, schema_id

@@ -146,13 +146,13 @@ def simple(name: str, avro: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("avro", "body", "reason"),
     [
-        ("long", b"\xff" * 10, "field f at byte 5 is a number of more than ten bytes"),
-        ("string", b"\x01", "field f at byte 6 is longer than what is left of the record"),
+        ("long", b"\xff" * 10, "field f at byte 15 is a number of more than ten bytes"),
+        ("string", b"\x01", "field f at byte 6 has a negative length"),
         ("string", b"\x80\x80\x80\x80\x80\x80\x80\x80\x02", "field f at byte 14 is longer than what is left"),
         (["null", "long"], b"\x01", "field f at byte 6 names a branch its union does not have"),
         (["null", "long"], b"\x04", "field f at byte 6 names a branch its union does not have"),
-        ("boolean", b"\x02", "field f at byte 6 is neither true nor false"),
-        ("string", b"\x04\xc3\x28", "field f at byte 8 is no UTF-8"),
+        ("boolean", b"\x02", "field f at byte 5 is neither true nor false"),
+        ("string", b"\x04\xc3\x28", "field f at byte 6 is no UTF-8"),
         ("int", b"\x80\x80\x80\x80\x80\x01", "is no 32-bit integer"),
     ],
 )

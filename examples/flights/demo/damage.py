@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from headrace.codec.topic import TopicCodec
 from headrace.codec.wire import header
 from headrace.log.pipeline_log import PipelineLog
 
@@ -40,9 +41,10 @@ def damaged_events(topics: PipelineLog, events: pl.DataFrame) -> list[Damaged]:
     def key(rows: pl.DataFrame) -> bytes:
         return str(rows["origin"][0]).encode()
 
-    whole = codec.encode(scheduled.head(1))[0]
+    whole = _one(codec, scheduled.head(1))
     origin = key(scheduled)
-    label = topics.codec("labels").encode(
+    label = _one(
+        topics.codec("labels"),
         pl.DataFrame(
             {
                 "id": ["X"],
@@ -52,8 +54,8 @@ def damaged_events(topics: PipelineLog, events: pl.DataFrame) -> list[Damaged]:
                 "source": ["raw"],
                 "source_offset": [0],
             }
-        )
-    )[0]
+        ),
+    )
     latest = scheduled.tail(1)
     old = latest.with_columns(pl.col("at") - pl.duration(days=5), pl.lit("OLD-1").alias("flight_id"))
     not_a_number = latest.with_columns(pl.lit(float("nan")).alias("temp"), pl.lit("NAN-1").alias("flight_id"))
@@ -74,9 +76,16 @@ def damaged_events(topics: PipelineLog, events: pl.DataFrame) -> list[Damaged]:
         Damaged(origin, whole[:5] + b"\xff" * 40, "undecodable"),
         Damaged(origin, whole + b"\x00", "trailing_bytes"),
         Damaged(origin, whole + whole, "trailing_bytes"),
-        Damaged(key(old), codec.encode(old)[0], "too_late"),
-        Damaged(key(latest), codec.encode(not_a_number)[0], "feature_not_finite"),
-        Damaged(key(latest), codec.encode(infinite)[0], "feature_not_finite"),
-        *(Damaged(key(twice[i]), codec.encode(twice[i])[0], "duplicate_label") for i in range(2)),
-        Damaged(key(stranger), codec.encode(stranger)[0], "orphan_label"),
+        Damaged(key(old), _one(codec, old), "too_late"),
+        Damaged(key(latest), _one(codec, not_a_number), "feature_not_finite"),
+        Damaged(key(latest), _one(codec, infinite), "feature_not_finite"),
+        *(Damaged(key(twice[i]), _one(codec, twice[i]), "duplicate_label") for i in range(2)),
+        Damaged(key(stranger), _one(codec, stranger), "orphan_label"),
     ]
+
+
+def _one(codec: TopicCodec, row: pl.DataFrame) -> bytes:
+    """The one row as a record."""
+    (value,) = codec.encode(row)
+    assert value is not None
+    return value
