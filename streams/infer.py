@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-import polars as pl
-
 from headrace.codec.topic import Decoded
 from headrace.codec.wire import Code
 from headrace.log.base import Chunk, Log, Output, TopicPartition
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import IDLE, Stateless, Step
 from headrace.models.library import ModelLibrary
-from headrace.models.policy import Marked, RouteKind, answering
+from headrace.models.policy import Marked
 from headrace.models.session import ScoringModel, runtime_fingerprint
 from headrace.records import PolicyMarker, WorkerStatus
+from streams.scoring import Scoring
 
-FEATURES, MARKER = 0, 1
+MARKER = 1
 
 
 class Segment(NamedTuple):
@@ -48,21 +46,21 @@ class Infer(Stateless):
         decoded = self._topics.codec("features").decode(batch.values)
         statuses = self._note_markers(batch, decoded)
         segments = self._segments(batch, decoded)
-        stop = next((s.start for s in segments if not self._ready(batch, s)), len(batch))
+        stop = next((s.start for s in segments if not self._ready(s)), len(batch))
         if stop == 0:
             return Step(consumed=0)
-        done = batch if stop == len(batch) else batch.slice(0, stop)
         outputs = [status for status, place in statuses if place < stop]
-        frame = decoded.frame(FEATURES)
-        places = decoded.places(FEATURES)
-        dead = [(p, why) for p, why in decoded.reasons.items() if p < stop]
-        outputs += self._topics.dead(self.name, done, [(p, _label(decoded, p), why) for p, why in dead])
+        dead = [(p, Code(decoded.codes[p]).label, why) for p, why in decoded.reasons.items() if p < stop]
+        scoring = Scoring(batch, decoded, self._model, self._topics.codec("predictions"))
         for segment in segments:
-            first, last = np.searchsorted(places, [segment.start, min(segment.stop, stop)])
-            if first < last and segment.policy is not None:
-                rows = frame.slice(int(first), int(last - first))
-                outputs += self._score(done, rows, places[first:last], segment.policy)
-        return Step(outputs, consumed=stop)
+            if segment.policy is None or segment.start >= stop:
+                break
+            if not self._passed_over(batch, segment.start, segment.policy):
+                found = scoring.between(segment.start, segment.stop, segment.policy)
+                outputs.append(Output(self._topics.tp("predictions", batch.tp.partition), found.keys, found.values))
+                dead += [(p, "feature_not_finite", "a feature is NaN or infinite") for p in found.unfit]
+            self._let_go(batch.tp.partition, segment.policy)
+        return Step([*outputs, *self._topics.dead(self.name, batch, sorted(dead))], consumed=stop)
 
     def tick(self) -> Step:
         events = self._library.events()
@@ -83,7 +81,7 @@ class Infer(Stateless):
     def _note_markers(self, batch: Chunk, decoded: Decoded) -> list[tuple[Output, int]]:
         """Put the batch's markers into the timeline; statuses to write, with the marker's place."""
         statuses = []
-        for place in decoded.places(MARKER):
+        for place in decoded.places(MARKER).tolist():
             marker = self._topics.codec("features").decode_control(batch.values[place])
             assert isinstance(marker, PolicyMarker)
             offset = int(batch.offsets[place])
@@ -91,12 +89,12 @@ class Infer(Stateless):
             model = marker.policy.champion
             status = self._status(model, "ACTIVE", partition=batch.tp.partition, offset=offset)
             key = f"{self._worker}/{model}/{batch.tp.partition}"
-            statuses.append((self._topics.control("workers", [status], [key]), int(place)))
+            statuses.append((self._topics.control("workers", [status], [key]), place))
         return statuses
 
     def _segments(self, batch: Chunk, decoded: Decoded) -> list[Segment]:
         """Cut the batch at its markers; a marker is the first record of the segment it opens."""
-        cuts = [0, *(int(p) for p in decoded.places(MARKER) if p > 0), len(batch)]
+        cuts = [0, *(p for p in decoded.places(MARKER).tolist() if p > 0), len(batch)]
         segments = []
         for start, stop in pairwise(cuts):
             # A record is scored under the last marker before it: ask from just after the segment's first.
@@ -104,57 +102,22 @@ class Infer(Stateless):
             segments.append(Segment(start, stop, self._library.timeline.at(batch.tp.partition, offset)))
         return segments
 
-    def _ready(self, batch: Chunk, segment: Segment) -> bool:
+    def _ready(self, segment: Segment) -> bool:
         """Whether the segment's policy is known and its models are loaded. Asks for those that are not."""
         if segment.policy is None:
             return False
-        missing = [m for m in segment.policy.policy.models if self._library.model(m) is None]
-        if missing:
-            return False
-        if self._in_force.get(batch.tp.partition) != segment.policy:
-            self._in_force[batch.tp.partition] = segment.policy
+        return not [m for m in segment.policy.policy.models if self._library.model(m) is None]
+
+    def _let_go(self, partition: int, marked: Marked) -> None:
+        """A partition has come to this policy: models that no partition needs any more go."""
+        if self._in_force.get(partition) != marked:
+            self._in_force[partition] = marked
             self._library.keep_only(m for marked in self._in_force.values() for m in marked.policy.models)
-        return True
 
-    def _score(self, batch: Chunk, rows: pl.DataFrame, places: np.ndarray, marked: Marked) -> list[Output]:
-        """Predictions of rows that stand under one policy, in log order, the answer before the shadows."""
-        partition = batch.tp.partition
-        offsets = batch.offsets[places]
-        policy = marked.policy
-        if policy.backlog == "SKIP" and self._library.timeline.before_first(partition, int(offsets[0])):
-            return []
-        rows = rows.with_columns(pl.Series("offset", offsets), pl.Series("place", places))
-        unfit = rows.filter(~_finite(rows, self._model(policy.champion).manifest.features))
-        dead = self._topics.dead(
-            self.name, batch, [(p, "feature_not_finite", "a feature is NaN or infinite") for p in unfit["place"]]
-        )
-        if not unfit.is_empty():
-            rows = rows.join(unfit.select("place"), on="place", how="anti", maintain_order="left")
-        route = answering(policy, rows["id"].to_list())
-        parts = [
-            self._predictions(
-                rows.filter(pl.Series(route == i)), r.model_id, marked, "champion" if i == 0 else "candidate"
-            )
-            for i, r in enumerate(policy.routes)
-        ]
-        parts += [self._predictions(rows, shadow, marked, "shadow") for shadow in policy.shadows]
-        frame = pl.concat(parts)
-        if len(parts) > 1:
-            frame = frame.sort("offset", maintain_order=True)
-        frame = frame.with_columns(pl.lit(partition, dtype=pl.Int32).alias("partition"))
-        return [self._topics.rows("predictions", partition, frame, [k.encode() for k in frame["key"]]), *dead]
-
-    def _predictions(self, rows: pl.DataFrame, model_id: str, marked: Marked, route: RouteKind) -> pl.DataFrame:
-        model = self._model(model_id)
-        matrix = rows.select(pl.col(c).cast(pl.Float32) for c in model.manifest.features).to_numpy()
-        scores = model.score(np.ascontiguousarray(matrix)) if len(rows) else np.zeros((0, 1), dtype=np.float32)
-        return rows.select("id", "key", "event_time", "offset").with_columns(
-            pl.lit(model_id).alias("model_id"),
-            pl.lit(marked.offset, dtype=pl.Int64).alias("marker_offset"),
-            pl.lit(route).alias("route"),
-            pl.Series("outputs", scores, dtype=pl.Array(pl.Float32, scores.shape[1])).arr.to_list(),
-            pl.lit(runtime_fingerprint()).alias("runtime"),
-        )
+    def _passed_over(self, batch: Chunk, start: int, marked: Marked) -> bool:
+        """Whether the records from ``start`` on came before any model ruled, and the first one lets them go."""
+        offset = int(batch.offsets[start])
+        return marked.policy.backlog == "SKIP" and self._library.timeline.before_first(batch.tp.partition, offset)
 
     def _model(self, model_id: str) -> ScoringModel:
         model = self._library.model(model_id)
@@ -165,16 +128,3 @@ class Infer(Stateless):
         return WorkerStatus.model_validate(
             {"worker_id": self._worker, "model_id": model_id, "state": state, "runtime": runtime_fingerprint(), **more}
         )
-
-
-def _finite(rows: pl.DataFrame, features: Sequence[str]) -> pl.Series:
-    """Whether every float among ``features`` is finite, row by row."""
-    ok = np.ones(rows.height, dtype=bool)
-    for c in features:
-        if rows.schema[c].is_float():
-            ok &= rows[c].is_finite().fill_null(False).to_numpy()
-    return pl.Series(ok)
-
-
-def _label(decoded: Decoded, place: int) -> str:
-    return Code(decoded.codes[place]).label

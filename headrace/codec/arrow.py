@@ -6,8 +6,8 @@ import nanoarrow as na
 import numpy as np
 import polars as pl
 
-from headrace.codec.batch import Batch, Bools, Ints, gathered, read_only
-from headrace.codec.column import BytesColumn, Octets
+from headrace.codec.batch import Batch, Bools, Ints, gathered
+from headrace.codec.column import BytesColumn, Octets, read_only
 from headrace.codec.compiled import compiled
 from headrace.codec.tree import Node
 

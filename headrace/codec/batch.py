@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 
 from headrace.codec import ops
-from headrace.codec.column import BytesColumn, Octets, Offsets
-from headrace.codec.compiled import compiled
+from headrace.codec.column import BytesColumn, Octets, gather, read_only
 from headrace.codec.decode_kernel import decode
 from headrace.codec.program import Program
 from headrace.codec.tree import Layout, Node
@@ -18,7 +16,6 @@ Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 Bools = np.ndarray[tuple[int], np.dtype[np.bool_]]
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Codes = np.ndarray[tuple[int], np.dtype[np.int32]]
-G = TypeVar("G", bound=np.generic)
 
 
 class Batch:
@@ -82,12 +79,18 @@ class Batch:
     def height(self) -> int:
         return int(self._rows[0])
 
-    def reason(self, place: int, length: int) -> str:
-        """What is wrong with the record at ``place``, ``length`` bytes long."""
-        error, at = int(self.errors[place]), int(self.error_at[place])
-        if error == ops.TRAILING:
-            return f"the record ends at byte {at} of {length}"
-        return f"field {self._program.paths[self._error_path[place]]} at byte {at} {ops.SAYS[error]}"
+    def reasons(self, places: Ints, lengths: Ints) -> list[str]:
+        """What is wrong with the records at ``places``, which are ``lengths`` bytes long."""
+        paths = self._program.paths
+        found = zip(
+            *(a[places].tolist() for a in (self.errors, self.error_at, self._error_path)), lengths.tolist(), strict=True
+        )
+        return [
+            f"the record ends at byte {at} of {length}"
+            if error == ops.TRAILING
+            else f"field {paths[path]} at byte {at} {ops.SAYS[error]}"
+            for error, at, path, length in found
+        ]
 
     def rows(self, node: Node) -> int:
         """Rows of a node's scope."""
@@ -136,25 +139,8 @@ def gathered(data: Octets, starts: Ints, lengths: Ints, present: Bools | None = 
     offsets = np.zeros(len(starts) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     out = np.empty(int(offsets[-1]), dtype=np.uint8)
-    _gather(read_only(data), starts, offsets, out)
+    gather(read_only(data), starts, offsets, out)
     return BytesColumn(out, offsets, None if present is None or present.all() else present)
-
-
-def read_only(array: np.ndarray[tuple[int], np.dtype[G]]) -> np.ndarray[tuple[int], np.dtype[G]]:
-    """The same array, not to be written: kernels are compiled for such once, wherever it comes from."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-@compiled
-def _gather(data: Octets, starts: Ints, offsets: Offsets, out: Octets) -> None:
-    for row in range(len(starts)):
-        r = np.uint64(row)
-        begin = np.uint64(offsets[r])
-        source = np.uint64(starts[r])
-        for k in range(np.uint64(offsets[r + np.uint64(1)]) - begin):
-            out[begin + np.uint64(k)] = data[source + np.uint64(k)]
 
 
 def _laid_out(room: Ints, scopes: Ints) -> tuple[Ints, int]:

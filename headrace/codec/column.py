@@ -7,14 +7,18 @@ sequence it gives ``bytes`` or None, for those who look at single records.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 
+from headrace.codec.compiled import compiled
+from headrace.codec.objects import fill_list
+
 Octets = np.ndarray[tuple[int], np.dtype[np.uint8]]
 Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
+Places = np.ndarray[tuple[int], np.dtype[np.int64]]
 Valid = np.ndarray[tuple[int], np.dtype[np.bool_]]
+G = TypeVar("G", bound=np.generic)
 
 
 class BytesColumn(Sequence[bytes | None]):
@@ -73,12 +77,14 @@ class BytesColumn(Sequence[bytes | None]):
     @overload
     def __getitem__(self, place: int) -> bytes | None: ...
     @overload
-    def __getitem__(self, place: slice) -> BytesColumn: ...
-    def __getitem__(self, place: int | slice) -> bytes | BytesColumn | None:
+    def __getitem__(self, place: slice | Places) -> BytesColumn: ...
+    def __getitem__(self, place: int | slice | Places) -> bytes | BytesColumn | None:
+        if isinstance(place, np.ndarray):
+            return self._at(place)
         if isinstance(place, slice):
             start, stop, step = place.indices(len(self))
             if step != 1:
-                return self.take(np.arange(start, stop, step))
+                return self._at(np.arange(start, stop, step))
             stop = max(start, stop)
             valid = None if self.valid is None else self.valid[start:stop]
             return BytesColumn(self.data, self.offsets[start : stop + 1], valid)
@@ -100,21 +106,35 @@ class BytesColumn(Sequence[bytes | None]):
     def __repr__(self) -> str:
         return f"BytesColumn({self.to_list()!r})"
 
-    def take(self, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> BytesColumn:
-        """The strings at ``places``, in that order."""
-        starts, lengths = self.offsets[places], self.offsets[places + 1] - self.offsets[places]
-        offsets = np.zeros(len(places) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return BytesColumn(self.data[index], offsets, None if self.valid is None else self.valid[places])
-
     def to_list(self) -> list[bytes | None]:
         """Every string as ``bytes``, or None."""
-        first = int(self.offsets[0]) if len(self.offsets) else 0
-        data = self.data[first : self.offsets[-1]].tobytes()
-        at = (self.offsets - first).tolist()
-        found: list[bytes | None] = [data[a:b] for a, b in pairwise(at)]
-        if self.valid is not None:
-            for place in np.flatnonzero(~self.valid).tolist():
-                found[place] = None
+        found: list[bytes | None] = [None] * len(self)
+        valid = self.valid if self.valid is not None else np.ones(0, dtype=np.bool_)
+        if not fill_list(id(found), read_only(self.data), read_only(self.offsets), read_only(valid)):
+            raise MemoryError("no memory for a list of byte strings")
         return found
+
+    def _at(self, places: Places) -> BytesColumn:
+        offsets = np.zeros(len(places) + 1, dtype=np.int64)
+        np.cumsum(self.offsets[places + 1] - self.offsets[places], out=offsets[1:])
+        data = np.empty(int(offsets[-1]), dtype=np.uint8)
+        gather(read_only(self.data), self.offsets[places], offsets, data)
+        return BytesColumn(data, offsets, None if self.valid is None else self.valid[places])
+
+
+@compiled
+def gather(data: Octets, starts: Offsets, offsets: Offsets, out: Octets) -> None:
+    """Copy pieces of ``data``, which begin at ``starts``, to ``out``, where they begin at ``offsets``."""
+    for row in range(len(starts)):
+        r = np.uint64(row)
+        begin = np.uint64(offsets[r])
+        source = np.uint64(starts[r])
+        for k in range(np.uint64(offsets[r + np.uint64(1)]) - begin):
+            out[begin + np.uint64(k)] = data[source + np.uint64(k)]
+
+
+def read_only(array: np.ndarray[tuple[int], np.dtype[G]]) -> np.ndarray[tuple[int], np.dtype[G]]:
+    """The same array, not to be written: kernels are compiled for such once, wherever it comes from."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view

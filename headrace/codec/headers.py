@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headrace.codec.batch import read_only
-from headrace.codec.column import BytesColumn, Octets, Offsets
+from headrace.codec.column import BytesColumn, Octets, Offsets, read_only
 from headrace.codec.compiled import compiled
 from headrace.codec.wire import Code
 

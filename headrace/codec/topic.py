@@ -97,7 +97,7 @@ class Decoded:
     def strings(self, name: str, kind: int = 0) -> BytesColumn:
         """A string or bytes field of the records of type ``kind``, m strings in the order of :meth:`places`."""
         found = [p.batch.strings(self._node(name, kind)) for p in self._sound(kind)]
-        return found[0] if len(found) == 1 else BytesColumn.concat(found).take(self._order(kind))
+        return found[0] if len(found) == 1 else BytesColumn.concat(found)[self._order(kind)]
 
     def integers(self, name: str, kind: int = 0) -> Numbers:
         """An integer field (or time, as it is stored) of the records of type ``kind``, int64 (m,)."""
@@ -115,12 +115,12 @@ class Decoded:
         if errors.any():
             wrong = np.flatnonzero(errors)
             sound = places[errors == 0]
-            for k in wrong.tolist():
-                place = int(places[k])
-                self.codes[place] = Code.TRAILING_BYTES if errors[k] == ops.TRAILING else Code.UNDECODABLE
-                self.kinds[place] = -1
-                self.error_at[place] = batch.error_at[k]
-                self.reasons[place] = batch.reason(k, int(values.offsets[place + 1] - values.offsets[place]))
+            failed = places[wrong]
+            self.codes[failed] = np.where(errors[wrong] == ops.TRAILING, Code.TRAILING_BYTES, Code.UNDECODABLE)
+            self.kinds[failed] = -1
+            self.error_at[failed] = batch.error_at[wrong]
+            lengths = values.offsets[failed + 1] - values.offsets[failed]
+            self.reasons.update(zip(failed.tolist(), batch.reasons(wrong, lengths), strict=True))
         self._parts.setdefault(kind, []).append(_Part(places, sound, batch))
 
     def _sound(self, kind: int) -> list[_Part]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from headrace.codec import ops
-from headrace.codec.batch import Bools, Ints, read_only
-from headrace.codec.column import BytesColumn
+from headrace.codec.batch import Bools, Ints
+from headrace.codec.column import BytesColumn, read_only
 from headrace.codec.encode_kernel import encode
 from headrace.codec.program import PLAIN
 from headrace.codec.tree import WIDEST, Layout, Node

@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from headrace.codec.column import BytesColumn
+
 LARGEST = 2_000_000
 """Bytes of the largest record that can be written, key and value together."""
 
@@ -31,14 +33,14 @@ class Chunk:
     Attributes:
         tp: where they come from.
         offsets: int64 (n,), rising; markers of transactions and aborted records leave gaps.
-        keys: n keys as bytes, or None.
-        values: n values as bytes, or None.
+        keys: n keys, some of them null perhaps.
+        values: n values, some of them null perhaps.
     """
 
     tp: TopicPartition
     offsets: Offsets
-    keys: list[bytes | None]
-    values: list[bytes | None]
+    keys: BytesColumn
+    values: BytesColumn
 
     @classmethod
     def of(
@@ -49,7 +51,7 @@ class Chunk:
         values: Sequence[bytes | None],
     ) -> Chunk:
         """A chunk from plain sequences."""
-        return cls(tp, np.array(offsets, dtype=np.int64), list(keys), list(values))
+        return cls(tp, np.array(offsets, dtype=np.int64), BytesColumn.of(keys), BytesColumn.of(values))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -66,12 +68,13 @@ class Chunk:
     def followed_by(self, later: Chunk) -> Chunk:
         """These records, then those of ``later``, of the same partition."""
         offsets = np.concatenate([self.offsets, later.offsets])
-        return Chunk(self.tp, offsets, self.keys + later.keys, self.values + later.values)
+        keys, values = (BytesColumn.concat(c) for c in ((self.keys, later.keys), (self.values, later.values)))
+        return Chunk(self.tp, offsets, keys, values)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Records to write to one partition, in order."""
+    """Records to write to one partition, in order. On the hot path keys and values are columns."""
 
     tp: TopicPartition
     keys: Sequence[bytes | None]

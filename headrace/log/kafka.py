@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
+from headrace.codec.column import BytesColumn
 from headrace.config import Settings
 from headrace.errors import ConfigError, Fenced, StackError, Unavailable
 from headrace.log.base import (
@@ -294,19 +295,25 @@ def _consumed(consumer: Consumer, limit: int, timeout: float) -> list[Message]:
 
 
 def chunked(messages: Sequence[Message]) -> list[Chunk]:
-    """Sort messages into one chunk a partition, each in the order read."""
+    """Sort messages into one chunk a partition, each in the order read.
+
+    The one place where a Python object stands for each record read: a transport that fills columns itself
+    would take it over.
+    """
+    if not messages:
+        return []
+    if len({m.partition() for m in messages}) == 1 and len({m.topic() for m in messages}) == 1:
+        return [_chunk(_tp(messages[0]), messages)]
     by_partition: dict[tuple[str, int], list[Message]] = {}
     for m in messages:
         by_partition.setdefault((m.topic(), m.partition()), []).append(m)  # type: ignore[arg-type]
-    return [
-        Chunk(
-            TopicPartition(*tp),
-            np.array([m.offset() for m in found], dtype=np.int64),
-            [m.key() for m in found],
-            [m.value() for m in found],
-        )
-        for tp, found in by_partition.items()
-    ]
+    return [_chunk(TopicPartition(*tp), found) for tp, found in by_partition.items()]
+
+
+def _chunk(tp: TopicPartition, messages: Sequence[Message]) -> Chunk:
+    offsets = np.array([m.offset() for m in messages], dtype=np.int64)
+    keys, values = [m.key() for m in messages], [m.value() for m in messages]
+    return Chunk(tp, offsets, BytesColumn.of(keys), BytesColumn.of(values))
 
 
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]

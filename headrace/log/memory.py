@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
-import numpy as np
-
 from headrace.errors import ConfigError, Fenced, HeadraceError, TransactionAborted, Unavailable
 from headrace.log.base import LARGEST, Chunk, GroupReader, Output, Position, RebalanceListener, TopicPartition
 from headrace.log.partitioner import partition_of
@@ -135,7 +133,7 @@ class MemoryLog:
         if not offsets:
             return None, reached
         found = [self.entries[tp][o] for o in offsets]
-        return Chunk(tp, np.array(offsets), [e.key for e in found], [e.value for e in found]), reached
+        return Chunk.of(tp, offsets, [e.key for e in found], [e.value for e in found]), reached
 
     def append(self, tp: TopicPartition, entry: _Entry) -> int:
         if tp not in self.entries:
@@ -285,7 +283,7 @@ class MemoryWriter:
             transaction = self._transaction()
             offsets = []
             for output in outputs:
-                if output.values:
+                if len(output):
                     transaction.touched.add(output.tp)
                 pairs = zip(output.keys, output.values, strict=True)
                 offsets.append([self._log.append(output.tp, _Entry(k, v, transaction)) for k, v in pairs])

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+import numpy as np
 import polars as pl
 
+from headrace.codec.column import BytesColumn
 from headrace.codec.topic import Decoded, TopicCodec
 from headrace.codec.types import polars_schema
 from headrace.codec.wire import Code
+from headrace.codec.writing import ColumnValues
 from headrace.errors import SchemaError
 from headrace.log.base import Chunk, Log, Output, TopicPartition, read_all
 from headrace.pipeline import Pipeline
-from headrace.records import DeadLetter, Record
+from headrace.records import Record
 from headrace.registry import Registry, subject_of
 from headrace.topics import TOPICS
 
@@ -120,37 +123,32 @@ class PipelineLog:
         """Dead letters for records of ``chunk``, each given as place, code and reason."""
         if not failed:
             return []
-        letters = [
-            DeadLetter(
-                stage=stage,
-                code=code,
-                reason=reason,
-                topic=chunk.tp.topic,
-                partition=chunk.tp.partition,
-                offset=int(chunk.offsets[place]),
-                key=chunk.keys[place],
-                value=_cut(chunk.values[place]),
-                traceback=trace,
-            )
-            for place, code, reason in failed
-        ]
-        return [self._letters(letters, chunk)]
+        places = np.array([place for place, _, _ in failed], dtype=np.int64)
+        codes, reasons = (BytesColumn.of([f[i].encode() for f in failed]) for i in (1, 2))  # type: ignore[union-attr]
+        keys = chunk.keys[places]
+        columns: dict[str, ColumnValues] = {
+            "stage": stage,
+            "code": codes,
+            "reason": reasons,
+            "topic": chunk.tp.topic,
+            "partition": chunk.tp.partition,
+            "offset": chunk.offsets[places],
+            "key": keys,
+            "value": _cut(chunk.values[places]),
+            "traceback": trace,
+        }
+        letters = self.codec("dead").encode_columns(len(places), columns)
+        return [Output(self.tp("dead", chunk.tp.partition), keys, letters)]
 
     def failure(self, stage: str, chunk: Chunk, trace: str) -> Output:
         """Dead letter of a one-record chunk on which a processor's own code failed."""
         return self.dead(stage, chunk, [(0, "processor_failed", trace.strip().splitlines()[-1])], trace)[0]
 
-    def _letters(self, letters: Sequence[DeadLetter], chunk: Chunk) -> Output:
-        codec = self.codec("dead")
-        return Output(
-            self.tp("dead", chunk.tp.partition),
-            [letter.key for letter in letters],
-            [codec.encode_control(letter) for letter in letters],
-        )
-
     def _codec(self, name: str) -> TopicCodec:
         return TopicCodec(self.topic(name), TOPICS[name].schemas(self.pipeline), self.registry)
 
 
-def _cut(value: bytes | None) -> bytes | None:
-    return None if value is None else value[:LONGEST_KEPT]
+def _cut(values: BytesColumn) -> BytesColumn:
+    if len(values.data) <= LONGEST_KEPT:
+        return values
+    return BytesColumn.of([None if v is None else v[:LONGEST_KEPT] for v in values])
