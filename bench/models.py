@@ -1,0 +1,92 @@
+"""The models that score: a linear one, a small network, 100 boosted trees; fitted in a moment on random rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from headrace.models.package import CHUNK_BYTES, Package, digest
+from headrace.models.session import runtime_fingerprint
+from headrace.pipeline import Pipeline
+from headrace.records import Certificate, Lineage, ModelManifest, Tensor
+from streams.retrain.export import INPUT, SCORES, to_onnx_bytes
+from streams.retrain.fit import schema_fingerprint
+
+Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+Labels = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+KINDS: dict[str, Callable[[], Any]] = {
+    "linear": lambda: LogisticRegression(max_iter=500),
+    "mlp": lambda: MLPClassifier((32, 16), max_iter=8, random_state=7),
+    "trees100": lambda: HistGradientBoostingClassifier(
+        max_iter=100, max_depth=6, max_leaf_nodes=None, early_stopping=False, random_state=7
+    ),
+}
+ROWS = 20_000
+_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def random_rows(width: int, seed: int) -> tuple[Rows, Labels]:
+    """Rows in [0, 1) and labels that lean on the first of their numbers."""
+    random = np.random.default_rng(seed)
+    x = random.random((ROWS, width)).astype(np.float32)
+    return x, (x[:, 0] + random.normal(0, 0.3, ROWS) > 0.5).astype(np.float64)
+
+
+@cache
+def fitted(kind: str, width: int, seed: int = 7) -> Any:
+    """A scikit-learn classifier of this kind, on :func:`random_rows`."""
+    with warnings.catch_warnings(action="ignore"):  # a network that is not done learning scores as fast
+        return KINDS[kind]().fit(*random_rows(width, seed))
+
+
+def package(pipeline: Pipeline, kind: str, seed: int = 7) -> Package:
+    """A model of this kind, as retrain would publish one."""
+    width = len(pipeline.inputs)
+    return packed(pipeline, kind, to_onnx_bytes(fitted(kind, width, seed), width))
+
+
+def packed(pipeline: Pipeline, algorithm: str, onnx: bytes) -> Package:
+    """ONNX bytes with the manifest they need."""
+    width = len(pipeline.inputs)
+    lineage = Lineage(
+        trigger_id="bench",
+        trigger_reason="person",
+        ranges=[],
+        records=ROWS,
+        root_hash="",
+        train_until=_DAY,
+        validation_until=_DAY + timedelta(days=1),
+        seed=7,
+        parameters={},
+        code_version="",
+        lock_hash="",
+        runtime=runtime_fingerprint(),
+    )
+    manifest = ModelManifest(
+        model_id=digest(onnx),
+        pipeline=pipeline.name,
+        size=len(onnx),
+        chunks=[digest(onnx[i : i + CHUNK_BYTES]) for i in range(0, len(onnx), CHUNK_BYTES)],
+        algorithm=algorithm,
+        target=pipeline.target.name,
+        features=list(pipeline.inputs),
+        inputs=[Tensor(name=INPUT, dtype="tensor(float)", shape=[-1, width])],
+        outputs=[Tensor(name=SCORES, dtype="tensor(float)", shape=[-1, 2])],
+        score_output=SCORES,
+        feature_schema=schema_fingerprint(pipeline.feature_schema),
+        lineage=lineage,
+        metrics={"auc": 0.7, "log_loss": 0.6},
+        baseline=[],
+        certificates=[Certificate(name=n, passed=True, detail="") for n in ("parity", "batch_invariance")],
+        batching="at_least(2)",
+    )
+    return Package(manifest, onnx)

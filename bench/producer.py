@@ -1,0 +1,47 @@
+"""Offers features records at a steady rate. Each carries in ``event_time`` the moment at which it was due.
+
+``python -m bench.producer BOOTSTRAP REGISTRY PIPELINE RATE SECONDS``
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from datetime import timedelta
+
+import polars as pl
+
+from bench.pipeline import declared, feature_rows
+from headrace.config import load_settings
+from headrace.log.kafka import KafkaLog
+from headrace.log.pipeline_log import PipelineLog
+from headrace.registry import ConfluentRegistry
+
+TICK_S = 0.005
+
+
+def main() -> None:
+    """Send for so many seconds; the time that a late tick loses counts as latency of its records."""
+    bootstrap, registry, name, rate, seconds = sys.argv[1:]
+    settings = load_settings(bootstrap=bootstrap, registry_url=registry, kafka={"linger.ms": "1"})
+    topics = PipelineLog(declared(name), KafkaLog(settings, "bench-producer"), ConfluentRegistry(settings))
+    sender, topic, codec = topics.log.sender("bench-producer"), topics.topic("features"), topics.codec("features")
+    count, ticks = round(int(rate) * TICK_S), round(float(seconds) / TICK_S)
+    rows = feature_rows(count).drop("event_time")
+    keys: list[bytes | None] = [k.encode() for k in rows["key"]]
+    gc.collect()
+    gc.freeze()
+    began = time.time()
+    for tick in range(ticks):
+        due = began + tick * TICK_S
+        time.sleep(max(0.0, due - time.time()))
+        at = pl.lit(round(due * 1e6)).cast(pl.Datetime("us", "UTC"))
+        sender.send(topic, keys, list(codec.encode(rows.with_columns(at.alias("event_time")))))
+    behind = time.time() - began - ticks * TICK_S
+    sender.flush()
+    print(f"sent {ticks * count} records, {timedelta(seconds=max(behind, 0.0))} behind")
+
+
+if __name__ == "__main__":
+    main()

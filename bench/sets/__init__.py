@@ -1,0 +1,1 @@
+"""The sets of measurements of ``make bench``, one file each."""

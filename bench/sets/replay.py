@@ -1,0 +1,67 @@
+"""From the topic to the matrix that training takes, with nothing stored between: examples -> float32 (n, features)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+
+from bench import cores
+from bench.loaded import Loaded
+from bench.pipeline import REFERENCE, declared, feature_rows
+from bench.progress import Rate
+from bench.sitting import Sitting
+from headrace.config import load_settings
+from headrace.errors import StackError
+from headrace.log.base import read_all
+from headrace.log.kafka import KafkaLog
+from headrace.log.pipeline_log import PipelineLog
+from headrace.registry import ConfluentRegistry
+
+TIMEOUT_S = 120
+
+
+def replay(sitting: Sitting) -> None:
+    """Examples a second, read, decoded and put into one float32 matrix."""
+    loaded = Loaded(sitting.cluster, declared("bench-replay"), REFERENCE)
+    rows = feature_rows(sitting.scale.records).with_columns(
+        (pl.col("x0") > 0.5).cast(pl.Float64).alias("label"),
+        pl.col("event_time").alias("label_time"),
+        pl.col("raw_offset").alias("feature_offset"),
+        pl.col("raw_offset").alias("label_offset"),
+    )
+    loaded.load("examples", rows)
+    settings = sitting.cluster.settings
+    cmd = [sys.executable, "-m", "bench.sets.replay", settings.bootstrap, settings.registry_url, loaded.pipeline.name]
+
+    def run() -> Rate:
+        with cores.on(cores.CLIENT):
+            done = subprocess.run(cmd, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        if done.returncode:
+            raise StackError(f"reading examples failed: {done.stderr.strip()}")
+        return Rate(**json.loads(done.stdout))
+
+    sitting.against({"replay_matrix": run})
+
+
+def main() -> None:
+    """Read every example of the pipeline named into a matrix; print ``{"records": ..., "seconds": ...}``."""
+    bootstrap, registry, name = sys.argv[1:]
+    settings = load_settings(bootstrap=bootstrap, registry_url=registry)
+    topics = PipelineLog(declared(name), KafkaLog(settings, "bench"), ConfluentRegistry(settings))
+    codec = topics.codec("examples")
+    inputs = [pl.col(c).cast(pl.Float32) for c in topics.pipeline.inputs]
+    began = time.perf_counter()
+    chunks = read_all(topics.log, topics.topic("examples"))
+    matrix = np.concatenate([codec.decode(chunk.values).frame().select(inputs).to_numpy() for chunk in chunks])
+    seconds = time.perf_counter() - began
+    assert matrix.dtype == np.float32
+    print(json.dumps({"records": len(matrix), "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()
