@@ -23,6 +23,9 @@ from headrace.log.loop import ExactlyOnceLoop, LoopStatus
 
 log = logging.getLogger("headrace.service")
 
+YOUNG = 50_000
+"""New objects before the collector looks at them."""
+
 
 def worker_name(processor: str) -> str:
     """A name no other live worker has: processor, host and process."""
@@ -135,6 +138,8 @@ def run_service(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: 
     # Imports leave half a million objects that never go: keep the collector from walking them again and again.
     gc.collect()
     gc.freeze()
+    # A message read is an object the collector tracks, and goes by itself.
+    gc.set_threshold(YOUNG)
     try:
         loop.run()
     finally:

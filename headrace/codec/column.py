@@ -12,7 +12,7 @@ from typing import TypeVar, overload
 import numpy as np
 
 from headrace.codec.compiled import compiled
-from headrace.codec.objects import fill_list
+from headrace.codec.objects import NO_BYTES, NULLS, copy_list, fill_dicts, fill_list, measure
 
 Octets = np.ndarray[tuple[int], np.dtype[np.uint8]]
 Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -42,13 +42,16 @@ class BytesColumn(Sequence[bytes | None]):
         """A column of these values; a column comes back as it is."""
         if isinstance(values, BytesColumn):
             return values
-        valid = None
-        if None in values:
-            valid = np.array([v is not None for v in values], dtype=np.bool_)
-            values = [v or b"" for v in values]
-        offsets = np.zeros(len(values) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, values), dtype=np.int64, count=len(values)), out=offsets[1:])  # type: ignore[arg-type]
-        return cls(np.frombuffer(b"".join(values), dtype=np.uint8), offsets, valid)  # type: ignore[arg-type]
+        items = values if isinstance(values, list) else list(values)
+        offsets = np.zeros(len(items) + 1, dtype=np.int64)
+        valid = np.empty(len(items), dtype=np.bool_)
+        found = measure(id(items), id(None), offsets, valid)
+        if found == NO_BYTES:
+            kinds = {type(v).__name__ for v in items} - {"bytes", "NoneType"}
+            raise TypeError(f"keys and values are bytes or None, not {', '.join(sorted(kinds))}")
+        data = np.empty(int(offsets[-1]), dtype=np.uint8)
+        copy_list(id(items), offsets, data)
+        return cls(data, offsets, valid if found == NULLS else None)
 
     @classmethod
     def nulls(cls, count: int) -> BytesColumn:
@@ -109,10 +112,20 @@ class BytesColumn(Sequence[bytes | None]):
     def to_list(self) -> list[bytes | None]:
         """Every string as ``bytes``, or None."""
         found: list[bytes | None] = [None] * len(self)
-        valid = self.valid if self.valid is not None else np.ones(0, dtype=np.bool_)
-        if not fill_list(id(found), read_only(self.data), read_only(self.offsets), read_only(valid)):
+        if not fill_list(id(found), *self._buffers()):
             raise MemoryError("no memory for a list of byte strings")
         return found
+
+    def into(self, slots: list[dict[str, bytes | None]], name: str) -> None:
+        """Put every string under ``name`` into the first of the dicts, one each."""
+        if len(slots) < len(self):
+            raise ValueError(f"{len(slots)} dicts for {len(self)} strings")
+        if not fill_dicts(id(slots), id(name), id(None), *self._buffers()):
+            raise MemoryError("no memory for byte strings")
+
+    def _buffers(self) -> tuple[Octets, Offsets, Valid]:
+        valid = self.valid if self.valid is not None else np.ones(0, dtype=np.bool_)
+        return read_only(self.data), read_only(self.offsets), read_only(valid)
 
     def _at(self, places: Places) -> BytesColumn:
         offsets = np.zeros(len(places) + 1, dtype=np.int64)

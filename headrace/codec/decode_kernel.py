@@ -150,6 +150,7 @@ def decode(
         depth = 0
         pc = np.uint64(0)
         error = 0
+        past = 0
         while True:
             op = program[pc, ops.OP]
             column = program[pc, ops.COLUMN]
@@ -187,15 +188,22 @@ def decode(
                     cells[np.uint64(bases[np.uint64(column + 1)]) + cell - np.uint64(bases[np.uint64(column)])] = length
                 at += length
             elif op == DOUBLE:
-                if end - at < 8:
-                    error = ops.TRUNCATED
+                for past in range(program[pc, ops.A] + 1):
+                    if end - at < 8:
+                        error = ops.TRUNCATED
+                        break
+                    bits = np.uint64(0)
+                    for k in range(8):
+                        bits |= np.uint64(data[np.uint64(at + k)]) << np.uint64(8 * k)
+                    if column >= 0:
+                        cells[cell] = np.int64(bits)
+                        if past < program[pc, ops.A]:
+                            c = np.uint64(column + past)
+                            cell += np.uint64(bases[c + np.uint64(1)] - bases[c])
+                    at += 8
+                if error:
                     break
-                bits = np.uint64(0)
-                for k in range(8):
-                    bits |= np.uint64(data[np.uint64(at + k)]) << np.uint64(8 * k)
-                if column >= 0:
-                    cells[cell] = np.int64(bits)
-                at += 8
+                past = 0
             elif op == FLOAT or op == FLOAT_TO_DOUBLE:
                 if end - at < 4:
                     error = ops.TRUNCATED
@@ -341,7 +349,7 @@ def decode(
         errors[number] = error
         if error:
             error_at[number] = at - start
-            error_path[number] = program[pc, ops.PATH]
+            error_path[number] = program[pc, ops.PATH] + past
             for number_of_flag in range(len(flag_scopes)):
                 scope = flag_scopes[number_of_flag]
                 for row in range(before[scope], counters[scope]):

@@ -152,10 +152,28 @@ class _Compiler:
                 self._enum(writer, reader)
             case "fixed":
                 self.emit(ops.FIXED, reader, writer.size, path=path)
+            case "double" if self._one_more_double(reader, path):
+                return
             case _ if reader is None or reader.kind == kind:
                 self.emit(PLAIN[kind], reader, path=path)
             case _:
                 self.emit(PROMOTED[kind, reader.kind], reader, int(kind == "int"), path=path)
+
+    def _one_more_double(self, reader: Node | None, path: str) -> bool:
+        """Read a double along with those before it, where they stand side by side on both sides.
+
+        No jump leads between the two: what a jump leads to comes after a jump.
+        """
+        column, scope = (reader.column, reader.scope) if reader is not None else (-1, 0)
+        if (reader is not None and reader.kind != "double") or not self.rows or self.paths[-1] == path:
+            return False
+        last = self.rows[-1]
+        next_column = last[ops.COLUMN] + last[ops.A] + 1 if last[ops.COLUMN] >= 0 else -1
+        if (last[ops.OP], last[ops.SCOPE], next_column) != (ops.DOUBLE, scope, column):
+            return False
+        last[ops.A] += 1
+        self.paths.append(path)
+        return True
 
     def _record(self, writer: Node, reader: Node | None) -> None:
         taken: set[int] = set()

@@ -216,8 +216,12 @@ class Log(Protocol):
 
     def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> GroupReader: ...
 
-    def writer(self, transactional_id: str) -> Writer:
-        """A transactional producer, ready: earlier ones with the same id are fenced."""
+    def writer(self, transactional_id: str, *, tracks: bool = True) -> Writer:
+        """A transactional producer, ready: earlier ones with the same id are fenced.
+
+        One that does not track refuses ``write_tracked`` and is spared a report for each record: that a record was
+        lost shows in the commit, which fails.
+        """
 
     def sender(self, name: str) -> Sender: ...
 

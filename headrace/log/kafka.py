@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import repeat
+from operator import is_
 from typing import Any, TypeVar
 
 import numpy as np
@@ -53,7 +55,7 @@ CONSUMER = {
     "partition.assignment.strategy": "range",
     "fetch.queue.backoff.ms": 1,
     "fetch.wait.max.ms": 50,
-    "queued.min.messages": 20_000,
+    "queued.min.messages": 100_000,
     "queued.max.messages.kbytes": 32_768,
     "max.partition.fetch.bytes": 2_097_152,
     "session.timeout.ms": 10_000,
@@ -144,8 +146,8 @@ class KafkaLog:
     def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> GroupReader:
         return KafkaGroupReader({**self._reading, "client.id": member, "group.id": name}, topics, listener)
 
-    def writer(self, transactional_id: str) -> Writer:
-        return KafkaWriter(self._writing, transactional_id)
+    def writer(self, transactional_id: str, *, tracks: bool = True) -> Writer:
+        return KafkaWriter(self._writing, transactional_id, tracks=tracks)
 
     def sender(self, name: str) -> Sender:
         return KafkaSender({**self._writing, "client.id": name})
@@ -204,21 +206,19 @@ class KafkaReader:
             {**CONSUMER, **_given(common), "group.id": "headrace-reader", "enable.partition.eof": True}, logger=log
         )
         self._reached = dict(starts)
+        self._only = _one_of(list(starts))
         self._consumer.assign([KafkaPartition(tp.topic, tp.partition, at) for tp, at in starts.items()])
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
-        records = []
-        for message in _consumed(self._consumer, limit, timeout):
-            error = message.error()
-            if error is None:
-                records.append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
+        records, others = _consumed(self._consumer, limit, timeout)
+        chunks = chunked(records, self._only)
+        for chunk in chunks:
+            self._reached[chunk.tp] = max(self._reached[chunk.tp], chunk.next_offset)
+        for message, error in others:
+            if error.code() == KafkaError._PARTITION_EOF:
                 self._reached[_tp(message)] = max(self._reached[_tp(message)], _offset(message))
             else:
                 _raise_unless_passing(error)
-        chunks = chunked(records)
-        for chunk in chunks:
-            self._reached[chunk.tp] = max(self._reached[chunk.tp], chunk.next_offset)
         return chunks
 
     def reached(self, tp: TopicPartition) -> int:
@@ -234,19 +234,16 @@ class KafkaGroupReader:
     def __init__(self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener) -> None:
         self._consumer = Consumer({**CONSUMER, **_given(conf)}, logger=log)
         self._listener = listener
+        self._only: TopicPartition | None = None
         self.metadata: object | None = None
         """Who this member was when it got its partitions; what it commits, it commits as that."""
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
-        records = []
-        for message in _consumed(self._consumer, limit, timeout):
-            error = message.error()
-            if error is None:
-                records.append(message)
-            else:
-                _raise_unless_passing(error)
-        return chunked(records)
+        records, others = _consumed(self._consumer, limit, timeout)
+        for _, error in others:
+            _raise_unless_passing(error)
+        return chunked(records, self._only)
 
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
         asked = [KafkaPartition(tp.topic, tp.partition) for tp in tps]
@@ -279,6 +276,7 @@ class KafkaGroupReader:
         consumer.assign(parts)
         consumer.pause(parts)
         self.metadata = consumer.consumer_group_metadata()
+        self._only = _one_of(_named(parts))
         self._listener.on_assigned(_named(parts))
 
     def _revoked(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
@@ -288,22 +286,36 @@ class KafkaGroupReader:
         self._listener.on_lost(_named(parts))
 
 
-def _consumed(consumer: Consumer, limit: int, timeout: float) -> list[Message]:
-    """What has been fetched, up to ``limit``; waits for the first message only, as ``consume`` does not."""
+def _consumed(consumer: Consumer, limit: int, timeout: float) -> tuple[list[Message], list[tuple[Message, KafkaError]]]:
+    """What has been fetched, up to ``limit``: records, and messages that carry an error or an end of partition.
+
+    Waits for the first message only, as ``consume`` does not.
+    """
     first = consumer.poll(timeout)
-    return [] if first is None else [first, *consumer.consume(limit - 1, 0)]
+    if first is None:
+        return [], []
+    messages = [first, *consumer.consume(limit - 1, 0)]
+    errors = list(map(Message.error, messages))
+    if all(map(is_, errors, repeat(None))):
+        return messages, []
+    pairs = list(zip(messages, errors, strict=True))
+    return [m for m, error in pairs if error is None], [(m, error) for m, error in pairs if error is not None]
 
 
-def chunked(messages: Sequence[Message]) -> list[Chunk]:
+def chunked(messages: Sequence[Message], only: TopicPartition | None = None) -> list[Chunk]:
     """Sort messages into one chunk a partition, each in the order read.
 
-    The one place where a Python object stands for each record read: a transport that fills columns itself
-    would take it over.
+    The one place where a Python object stands for each record read: a transport that fills columns itself would
+    take it over.
+
+    Args:
+        messages: as consumed.
+        only: the partition they all come from, where that is known.
     """
     if not messages:
         return []
-    if len({m.partition() for m in messages}) == 1 and len({m.topic() for m in messages}) == 1:
-        return [_chunk(_tp(messages[0]), messages)]
+    if only is not None:
+        return [_chunk(only, messages)]
     by_partition: dict[tuple[str, int], list[Message]] = {}
     for m in messages:
         by_partition.setdefault((m.topic(), m.partition()), []).append(m)  # type: ignore[arg-type]
@@ -311,9 +323,18 @@ def chunked(messages: Sequence[Message]) -> list[Chunk]:
 
 
 def _chunk(tp: TopicPartition, messages: Sequence[Message]) -> Chunk:
-    offsets = np.array([m.offset() for m in messages], dtype=np.int64)
-    keys, values = [m.key() for m in messages], [m.value() for m in messages]
-    return Chunk(tp, offsets, BytesColumn.of(keys), BytesColumn.of(values))
+    first, last = _offset(messages[0]), _offset(messages[-1])
+    if last - first == len(messages) - 1:
+        offsets = np.arange(first, last + 1)
+    else:
+        offsets = np.array([m.offset() for m in messages], dtype=np.int64)
+    keys, values = (BytesColumn.of(list(map(part, messages))) for part in (Message.key, Message.value))
+    return Chunk(tp, offsets, keys, values)
+
+
+def _one_of(tps: Sequence[TopicPartition]) -> TopicPartition | None:
+    """The one partition, where it is one."""
+    return tps[0] if len(tps) == 1 else None
 
 
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]

@@ -7,12 +7,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
+from headrace.codec.column import BytesColumn
 from headrace.errors import ConfigError, Fenced, HeadraceError, StackError, TransactionAborted, Unavailable
 from headrace.log.base import LARGEST, GroupReader, Output, Position, TopicPartition
 
@@ -24,7 +26,7 @@ CALL_S = 15.0
 GRACE_S = 5.0
 START_S = 60.0
 QUEUE = 200_000
-SLICE = 50_000
+SLICE = 10_000
 RECORD_HEADER = 36
 """Bytes librdkafka counts for a record beside its key and value."""
 
@@ -48,19 +50,21 @@ class KafkaWriter:
     """One transactional producer. After a call that timed out, or a transaction that outlived its limit, it
     replaces its producer, so that a late answer of the old one cannot touch the next transaction."""
 
-    def __init__(self, common: Mapping[str, Any], transactional_id: str) -> None:
+    def __init__(self, common: Mapping[str, Any], transactional_id: str, *, tracks: bool = True) -> None:
         self._conf = {
             **PRODUCER,
             "queue.buffering.max.messages": QUEUE,
             **common,
             "transactional.id": transactional_id,
             "enable.idempotence": True,
-            "delivery.report.only.error": False,
+            "delivery.report.only.error": not tracks,
         }
         self._id = transactional_id
+        self._tracks = tracks
         self._limit_s = int(self._conf["transaction.timeout.ms"]) / 1000
         self._began = 0.0
         self._stale = False
+        self._messages = _Messages()
         self._producer = self._started(START_S)
 
     def begin(self) -> None:
@@ -73,11 +77,10 @@ class KafkaWriter:
         self._call("begin", self._producer.begin_transaction)
 
     def write(self, output: Output) -> None:
-        messages = [{"key": k, "value": v} for k, v in zip(output.keys, output.values, strict=True)]
         given = {"partition": output.tp.partition}
 
         def queue() -> list[KafkaError]:
-            return _queue(self._producer, output.tp.topic, messages, given, self._room)
+            return self._messages.queue(self._producer, output.tp.topic, output.keys, output.values, given, self._room)
 
         refused = self._call("write", queue)
         if refused and refused[0].code() in _UNKNOWN:
@@ -88,6 +91,8 @@ class KafkaWriter:
         self._call("write", lambda: self._producer.poll(0))
 
     def write_tracked(self, outputs: Sequence[Output]) -> list[list[int]]:
+        if not self._tracks:
+            raise HeadraceError(f"{self._id}: this writer does not track offsets; make it with tracks=True")
         offsets: list[list[int]] = [[-1] * len(o) for o in outputs]
         failed: list[KafkaError] = []
 
@@ -121,7 +126,12 @@ class KafkaWriter:
         self._call("send offsets", lambda: self._bounded(producer.send_offsets_to_transaction, parts, metadata, CALL_S))
 
     def commit(self) -> None:
-        self._call("commit", lambda: self._producer.commit_transaction(CALL_S))
+        try:
+            self._call("commit", lambda: self._producer.commit_transaction(CALL_S))
+        except TransactionAborted:
+            # Where the broker has refused a record, the client's next transaction would skip its sequence number.
+            self._stale = True
+            raise
 
     def abort(self) -> None:
         if not self._stale:
@@ -263,11 +273,12 @@ class KafkaSender:
     def __init__(self, conf: Mapping[str, Any]) -> None:
         self._producer = Producer({**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf}, logger=log)
         self._failed: list[str] = []
+        self._messages = _Messages()
 
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        messages = [{"key": k, "value": v} for k, v in zip(keys, values, strict=True)]
         given = {"on_delivery": self._delivered}
-        refused = _queue(self._producer, topic, messages, given, lambda: self._producer.poll(0.05))
+        full = partial(self._producer.poll, 0.05)
+        refused = self._messages.queue(self._producer, topic, keys, values, given, full)
         self._producer.poll(0)
         if refused:
             raise HeadraceError(f"{len(refused)} records for {topic} cannot be sent: {refused[0].str()}")
@@ -285,22 +296,54 @@ class KafkaSender:
             self._failed.append(error.str())
 
 
-def _queue(
-    producer: Producer, topic: str, messages: list[dict[str, Any]], given: dict[str, Any], full: Callable[[], object]
-) -> list[KafkaError]:
-    """Queue messages in order, calling ``full`` each time there is no room; gives the errors of those refused."""
-    errors: list[KafkaError] = []
-    for start in range(0, len(messages), SLICE):
-        left = messages[start : start + SLICE]
-        while producer.produce_batch(topic, left, **given) < len(left):
+class _Messages:
+    """The dicts in which the client takes messages, used again and again."""
+
+    def __init__(self) -> None:
+        self._slots: list[dict[str, Any]] = []
+
+    def queue(
+        self,
+        producer: Producer,
+        topic: str,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        given: dict[str, Any],
+        full: Callable[[], object],
+    ) -> list[KafkaError]:
+        """Queue messages in order, calling ``full`` each time there is no room; gives the errors of those refused."""
+        key_column, value_column = BytesColumn.of(keys), BytesColumn.of(values)
+        if len(key_column) != len(value_column):
+            raise ValueError(f"{len(key_column)} keys for {len(value_column)} values")
+        errors: list[KafkaError] = []
+        for start in range(0, len(value_column), SLICE):
+            errors += self._queue_slice(
+                producer, topic, key_column[start : start + SLICE], value_column[start : start + SLICE], given, full
+            )
+        return errors
+
+    def _queue_slice(
+        self,
+        producer: Producer,
+        topic: str,
+        keys: BytesColumn,
+        values: BytesColumn,
+        given: dict[str, Any],
+        full: Callable[[], object],
+    ) -> list[KafkaError]:
+        errors: list[KafkaError] = []
+        self._slots += [{} for _ in range(len(values) - len(self._slots))]
+        keys.into(self._slots, "key")
+        values.into(self._slots, "value")
+        left = self._slots[: len(values)]
+        while left and producer.produce_batch(topic, left, **given) < len(left):
             refused = [(m, m.pop("_error")) for m in left if "_error" in m]
             # A full queue refuses all that follows; an error of a record's own, that one alone.
             left = [m for m, error in refused if error.code() == KafkaError._QUEUE_FULL]
             errors += [error for _, error in refused if error.code() != KafkaError._QUEUE_FULL]
-            if not left:
-                break
-            full()
-    return errors
+            if left:
+                full()
+        return errors
 
 
 def _discard(producer: Producer) -> None:

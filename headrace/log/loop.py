@@ -31,14 +31,14 @@ class LoopConfig:
         worker: name of this member; unique among live workers. One that comes back under the same name
             ends at once what its predecessor left open.
         commit_interval: seconds between commits, at most.
-        batch: records read at a time.
+        batch: records read at a time; None: as many as the processor works best on.
         failure_limit: share of the last records on which user code may fail before the worker stops.
     """
 
     group: str
     worker: str
     commit_interval: float = 0.1
-    batch: int = 10_000
+    batch: int | None = None
     failure_limit: float = 0.5
     idle_poll: float = 0.05
 
@@ -81,6 +81,7 @@ class ExactlyOnceLoop:
         self._processor = processor
         self._config = config
         self._dead_letter = dead_letter
+        self._batch = config.batch or processor.batch
         self.status = LoopStatus()
         self._stop = threading.Event()
         self._assigned: set[TopicPartition] = set()
@@ -92,7 +93,7 @@ class ExactlyOnceLoop:
         self._open_since: float | None = None
         self._recent: deque[tuple[int, int]] = deque(maxlen=200)
         self._backoff = 0.05
-        self._writer: Writer = log.writer(f"{config.group}.{config.worker}")
+        self._writer: Writer = log.writer(f"{config.group}.{config.worker}", tracks=processor.tracks)
         self._group: GroupReader = log.group(config.group, processor.inputs, config.worker, self)
 
     def stop(self) -> None:
@@ -122,7 +123,7 @@ class ExactlyOnceLoop:
         try:
             self._commit_if_due()
             busy = self._open_since is not None
-            chunks = self._group.poll(self._config.batch, self._config.gather if busy else self._config.idle_poll)
+            chunks = self._group.poll(self._batch, self._config.gather if busy else self._config.idle_poll)
             if self._to_rebuild:
                 # What a poll brought beside a rebalance is of the old assignment; it will be read again.
                 self._rebuild()

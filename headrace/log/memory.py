@@ -95,8 +95,8 @@ class MemoryLog:
     def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> MemoryGroupReader:
         return MemoryGroupReader(self, name, topics, member, listener)
 
-    def writer(self, transactional_id: str) -> MemoryWriter:
-        return MemoryWriter(self, transactional_id)
+    def writer(self, transactional_id: str, *, tracks: bool = True) -> MemoryWriter:
+        return MemoryWriter(self, transactional_id, tracks=tracks)
 
     def sender(self, name: str) -> MemorySender:
         return MemorySender(self)
@@ -262,9 +262,10 @@ class MemoryGroupReader:
 class MemoryWriter:
     """A transactional producer. Making one with the same id fences this one and aborts what it left open."""
 
-    def __init__(self, log: MemoryLog, transactional_id: str) -> None:
+    def __init__(self, log: MemoryLog, transactional_id: str, *, tracks: bool = True) -> None:
         self._log = log
         self._id = transactional_id
+        self._tracks = tracks
         self.open: _Transaction | None = None
         with log.lock:
             if (old := log.epochs.get(transactional_id)) and old.open:
@@ -276,9 +277,15 @@ class MemoryWriter:
         self.open = _Transaction()
 
     def write(self, output: Output) -> None:
-        self.write_tracked([output])
+        self.append([output])
 
     def write_tracked(self, outputs: Sequence[Output]) -> list[list[int]]:
+        if not self._tracks:
+            raise HeadraceError(f"{self._id}: this writer does not track offsets; make it with tracks=True")
+        return self.append(outputs)
+
+    def append(self, outputs: Sequence[Output]) -> list[list[int]]:
+        """Append records to the open transaction; gives their offsets."""
         with self._log.lock:
             transaction = self._transaction()
             offsets = []

@@ -45,6 +45,11 @@ class Processor(Protocol):
     """Whether ``process`` leaves the state as it was when it raises. Where it does not, an error in it is no
     record's fault: the worker stops, and its state is rebuilt when it starts again."""
 
+    batch: int
+    """Records to read at a time: enough for fixed costs not to matter, few enough to stay in the core's cache."""
+    tracks: bool
+    """Whether its steps ask for the offsets of what they write."""
+
     def process(self, batch: Chunk) -> Step:
         """Take records of one partition, in log order."""
 
@@ -67,6 +72,8 @@ class Stateless:
     name: str
     inputs: tuple[str, ...]
     atomic = True
+    batch = 10_000
+    tracks = False
 
     def tick(self) -> Step:
         return IDLE

@@ -111,6 +111,7 @@ class Govern(Stateless):
 
     name = "govern"
     atomic = False
+    tracks = True
 
     def __init__(
         self,

@@ -313,6 +313,18 @@ def test_write_tracked_gives_the_offset_of_every_record(log: Log, unique: Unique
 
 
 @both
+def test_a_writer_that_does_not_track_refuses_to_and_writes_as_any_other(log: Log, unique: Unique) -> None:
+    name = topic(log, unique("t"))
+    writer = log.writer(unique("w"), tracks=False)
+    writer.begin()
+    with pytest.raises(HeadraceError, match="does not track"):
+        writer.write_tracked([output(name, [b"a"])])
+    writer.write(output(name, numbers(0, 2000)))
+    writer.commit()
+    assert values(log, name) == numbers(0, 2000)
+
+
+@both
 def test_an_empty_transaction_can_be_committed_or_aborted(log: Log, unique: Unique) -> None:
     name = topic(log, unique("t"))
     writer = log.writer(unique("w"))
@@ -826,6 +838,25 @@ def test_a_call_that_never_returns_costs_the_transaction_and_not_the_writer(
 def test_a_property_kafka_does_not_know_is_a_config_error(settings: Settings) -> None:
     with pytest.raises(ConfigError, match=r"no\.such\.property"):
         KafkaLog(settings.model_copy(update={"kafka": {"no.such.property": "1"}}))
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("tracks", [True, False])
+def test_a_record_the_broker_refuses_fails_the_commit_and_the_writer_goes_on(
+    kafka: KafkaLog, unique: Unique, tracks: bool
+) -> None:
+    name = unique("t")
+    kafka.create_topics({name: (1, {"max.message.bytes": "2000"})})
+    writer = kafka.writer(unique("w"), tracks=tracks)
+    writer.begin()
+    writer.write(output(name, [*numbers(0, 100), bytes(5000), *numbers(100, 200)]))
+    with pytest.raises(TransactionAborted):
+        writer.commit()
+    writer.abort()
+    writer.begin()
+    writer.write(output(name, numbers(200, 300)))
+    writer.commit()
+    assert values(kafka, name) == numbers(200, 300)
 
 
 @pytest.mark.kafka

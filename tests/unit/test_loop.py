@@ -44,7 +44,7 @@ class ScriptedLog(MemoryLog):
         if self.at == 0:
             self.action()
 
-    def writer(self, transactional_id: str) -> MemoryWriter:
+    def writer(self, transactional_id: str, *, tracks: bool = True) -> MemoryWriter:
         return ScriptedWriter(self, transactional_id)
 
     def put(self, values: Sequence[str], partition: int = 0) -> None:
@@ -76,9 +76,9 @@ class ScriptedWriter(MemoryWriter):
         super().begin()
         self._script.passed()
 
-    def write_tracked(self, outputs: Sequence[Output]) -> list[list[int]]:
+    def append(self, outputs: Sequence[Output]) -> list[list[int]]:
         self._script.passed()
-        offsets = super().write_tracked(outputs)
+        offsets = super().append(outputs)
         self._script.passed()
         return offsets
 
