@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format bench up down clean lock
+.PHONY: help setup demo test unit check format bench bench-peers up down clean lock
 
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with everything headrace needs
 
@@ -42,6 +42,9 @@ format: $(READY) ## Put the code in its format
 
 bench: $(READY) ## Measure the stream against a plain passthrough
 	@$(BIN)/python -m bench
+
+bench-peers: $(READY) ## Measure other tools on the same job (sets up an environment for each)
+	@$(BIN)/python -m bench.peers
 
 up: $(READY) ## Start Kafka and a schema registry here
 	@$(BIN)/headrace up
