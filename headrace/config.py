@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     """URL of a Confluent-compatible schema registry; empty: the embedded stack's."""
     kafka: dict[str, str] = {}
     """Any librdkafka property, passed through to every client (security, timeouts, ...)."""
+    transport: Literal["auto", "native", "python"] = "auto"
+    """How records travel: ``native``, from librdkafka straight into compiled code; ``python``, through Python's
+    objects, several times slower; ``auto``: native where it can be."""
     registry: dict[str, str] = {}
     """Any property of confluent-kafka's registry client (basic.auth.user.info, ssl.ca.location, ...)."""
     state: Path = Path(".headrace")

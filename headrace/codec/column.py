@@ -112,7 +112,7 @@ class BytesColumn(Sequence[bytes | None]):
     def to_list(self) -> list[bytes | None]:
         """Every string as ``bytes``, or None."""
         found: list[bytes | None] = [None] * len(self)
-        if not fill_list(id(found), *self._buffers()):
+        if not fill_list(id(found), *self.buffers()):
             raise MemoryError("no memory for a list of byte strings")
         return found
 
@@ -120,10 +120,11 @@ class BytesColumn(Sequence[bytes | None]):
         """Put every string under ``name`` into the first of the dicts, one each."""
         if len(slots) < len(self):
             raise ValueError(f"{len(slots)} dicts for {len(self)} strings")
-        if not fill_dicts(id(slots), id(name), id(None), *self._buffers()):
+        if not fill_dicts(id(slots), id(name), id(None), *self.buffers()):
             raise MemoryError("no memory for byte strings")
 
-    def _buffers(self) -> tuple[Octets, Offsets, Valid]:
+    def buffers(self) -> tuple[Octets, Offsets, Valid]:
+        """Data, offsets and validity (empty: all are valid) as compiled code takes them."""
         valid = self.valid if self.valid is not None else np.ones(0, dtype=np.bool_)
         return read_only(self.data), read_only(self.offsets), read_only(valid)
 

@@ -6,25 +6,20 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from itertools import repeat
-from operator import is_
 from typing import Any, TypeVar
 
-import numpy as np
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
-    Message,
 )
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from headrace.codec.column import BytesColumn
 from headrace.config import Settings
 from headrace.errors import ConfigError, Fenced, StackError, Unavailable
 from headrace.log.base import (
@@ -38,6 +33,7 @@ from headrace.log.base import (
     Writer,
 )
 from headrace.log.kafka_writer import PRODUCER, KafkaSender, KafkaWriter
+from headrace.log.transport import Transport, transport
 
 T = TypeVar("T")
 log = logging.getLogger("headrace.kafka")
@@ -86,6 +82,7 @@ class KafkaLog:
         # A client warns of every property that belongs to the other kind.
         self._reading = {k: v for k, v in self._common.items() if k not in PRODUCER}
         self._writing = {k: v for k, v in self._common.items() if k not in _CONSUMERS_OWN}
+        self._transport = transport(settings.transport)
         self._replication = settings.replication_factor
         try:
             self._admin = AdminClient({k: v for k, v in self._writing.items() if k not in PRODUCER}, logger=log)
@@ -141,13 +138,14 @@ class KafkaLog:
         return {TopicPartition(t.topic, t.partition): t.offset for t in answer.topic_partitions or [] if t.offset >= 0}
 
     def reader(self, starts: Mapping[TopicPartition, int]) -> Reader:
-        return KafkaReader(self._reading, starts)
+        return KafkaReader(self._reading, starts, self._transport)
 
     def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> GroupReader:
-        return KafkaGroupReader({**self._reading, "client.id": member, "group.id": name}, topics, listener)
+        conf = {**self._reading, "client.id": member, "group.id": name}
+        return KafkaGroupReader(conf, topics, listener, self._transport)
 
     def writer(self, transactional_id: str, *, tracks: bool = True) -> Writer:
-        return KafkaWriter(self._writing, transactional_id, tracks=tracks)
+        return KafkaWriter(self._writing, transactional_id, self._transport, tracks=tracks)
 
     def sender(self, name: str) -> Sender:
         return KafkaSender({**self._writing, "client.id": name})
@@ -201,49 +199,52 @@ class KafkaLog:
 class KafkaReader:
     """Reads partitions by assignment, without a group."""
 
-    def __init__(self, common: Mapping[str, Any], starts: Mapping[TopicPartition, int]) -> None:
+    def __init__(self, common: Mapping[str, Any], starts: Mapping[TopicPartition, int], transport: Transport) -> None:
         self._consumer = Consumer(
             {**CONSUMER, **_given(common), "group.id": "headrace-reader", "enable.partition.eof": True}, logger=log
         )
         self._reached = dict(starts)
-        self._only = _one_of(list(starts))
+        self._intake = transport.intake(self._consumer)
+        self._intake.direct(list(starts))
         self._consumer.assign([KafkaPartition(tp.topic, tp.partition, at) for tp, at in starts.items()])
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
-        records, others = _consumed(self._consumer, limit, timeout)
-        chunks = chunked(records, self._only)
-        for chunk in chunks:
+        fetched = self._intake.poll(limit, timeout)
+        for chunk in fetched.chunks:
             self._reached[chunk.tp] = max(self._reached[chunk.tp], chunk.next_offset)
-        for message, error in others:
-            if error.code() == KafkaError._PARTITION_EOF:
-                self._reached[_tp(message)] = max(self._reached[_tp(message)], _offset(message))
+        for other in fetched.others:
+            if other.tp is not None and other.error.code() == KafkaError._PARTITION_EOF:
+                self._reached[other.tp] = max(self._reached[other.tp], other.offset)
             else:
-                _raise_unless_passing(error)
-        return chunks
+                _raise_unless_passing(other.error)
+        return fetched.chunks
 
     def reached(self, tp: TopicPartition) -> int:
         return self._reached[tp]
 
     def close(self) -> None:
+        self._intake.close()
         self._consumer.close()
 
 
 class KafkaGroupReader:
     """A group member: eager range assignor, committed offsets with metadata, partitions paused when they come."""
 
-    def __init__(self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener) -> None:
+    def __init__(
+        self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener, transport: Transport
+    ) -> None:
         self._consumer = Consumer({**CONSUMER, **_given(conf)}, logger=log)
         self._listener = listener
-        self._only: TopicPartition | None = None
+        self._intake = transport.intake(self._consumer)
         self.metadata: object | None = None
         """Who this member was when it got its partitions; what it commits, it commits as that."""
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
-        records, others = _consumed(self._consumer, limit, timeout)
-        for _, error in others:
-            _raise_unless_passing(error)
-        return chunked(records, self._only)
+        fetched = self._intake.poll(limit, timeout)
+        for other in fetched.others:
+            _raise_unless_passing(other.error)
+        return fetched.chunks
 
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
         asked = [KafkaPartition(tp.topic, tp.partition) for tp in tps]
@@ -269,14 +270,15 @@ class KafkaGroupReader:
         self._consumer.resume([KafkaPartition(*tp) for tp in tps])
 
     def close(self) -> None:
+        self._intake.close()
         self._consumer.close()
 
     def _assigned(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
         # Nothing here may wait or fail: where this raises, the client goes on with the partitions unpaused.
+        self._intake.direct(_named(parts))
         consumer.assign(parts)
         consumer.pause(parts)
         self.metadata = consumer.consumer_group_metadata()
-        self._only = _one_of(_named(parts))
         self._listener.on_assigned(_named(parts))
 
     def _revoked(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
@@ -284,57 +286,6 @@ class KafkaGroupReader:
 
     def _lost(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
         self._listener.on_lost(_named(parts))
-
-
-def _consumed(consumer: Consumer, limit: int, timeout: float) -> tuple[list[Message], list[tuple[Message, KafkaError]]]:
-    """What has been fetched, up to ``limit``: records, and messages that carry an error or an end of partition.
-
-    Waits for the first message only, as ``consume`` does not.
-    """
-    first = consumer.poll(timeout)
-    if first is None:
-        return [], []
-    messages = [first, *consumer.consume(limit - 1, 0)]
-    errors = list(map(Message.error, messages))
-    if all(map(is_, errors, repeat(None))):
-        return messages, []
-    pairs = list(zip(messages, errors, strict=True))
-    return [m for m, error in pairs if error is None], [(m, error) for m, error in pairs if error is not None]
-
-
-def chunked(messages: Sequence[Message], only: TopicPartition | None = None) -> list[Chunk]:
-    """Sort messages into one chunk a partition, each in the order read.
-
-    The one place where a Python object stands for each record read: a transport that fills columns itself would
-    take it over.
-
-    Args:
-        messages: as consumed.
-        only: the partition they all come from, where that is known.
-    """
-    if not messages:
-        return []
-    if only is not None:
-        return [_chunk(only, messages)]
-    by_partition: dict[tuple[str, int], list[Message]] = {}
-    for m in messages:
-        by_partition.setdefault((m.topic(), m.partition()), []).append(m)  # type: ignore[arg-type]
-    return [_chunk(TopicPartition(*tp), found) for tp, found in by_partition.items()]
-
-
-def _chunk(tp: TopicPartition, messages: Sequence[Message]) -> Chunk:
-    first, last = _offset(messages[0]), _offset(messages[-1])
-    if last - first == len(messages) - 1:
-        offsets = np.arange(first, last + 1)
-    else:
-        offsets = np.array([m.offset() for m in messages], dtype=np.int64)
-    keys, values = (BytesColumn.of(list(map(part, messages))) for part in (Message.key, Message.value))
-    return Chunk(tp, offsets, keys, values)
-
-
-def _one_of(tps: Sequence[TopicPartition]) -> TopicPartition | None:
-    """The one partition, where it is one."""
-    return tps[0] if len(tps) == 1 else None
 
 
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
@@ -397,11 +348,3 @@ def _position(p: KafkaPartition) -> Position:
 
 def _named(parts: Sequence[KafkaPartition]) -> list[TopicPartition]:
     return [TopicPartition(p.topic, p.partition) for p in parts]
-
-
-def _tp(m: Message) -> TopicPartition:
-    return TopicPartition(str(m.topic()), int(m.partition() or 0))
-
-
-def _offset(m: Message) -> int:
-    return int(m.offset() or 0)

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from headrace.codec.column import BytesColumn
 from headrace.errors import ConfigError, Fenced, HeadraceError, StackError, TransactionAborted, Unavailable
 from headrace.log.base import LARGEST, GroupReader, Output, Position, TopicPartition
+from headrace.log.transport import Outlet, PythonOutlet, Transport
 
 T = TypeVar("T")
 log = logging.getLogger("headrace.kafka")
@@ -26,7 +26,6 @@ CALL_S = 15.0
 GRACE_S = 5.0
 START_S = 60.0
 QUEUE = 200_000
-SLICE = 10_000
 RECORD_HEADER = 36
 """Bytes librdkafka counts for a record beside its key and value."""
 
@@ -50,7 +49,9 @@ class KafkaWriter:
     """One transactional producer. After a call that timed out, or a transaction that outlived its limit, it
     replaces its producer, so that a late answer of the old one cannot touch the next transaction."""
 
-    def __init__(self, common: Mapping[str, Any], transactional_id: str, *, tracks: bool = True) -> None:
+    def __init__(
+        self, common: Mapping[str, Any], transactional_id: str, transport: Transport, *, tracks: bool = True
+    ) -> None:
         self._conf = {
             **PRODUCER,
             "queue.buffering.max.messages": QUEUE,
@@ -64,7 +65,7 @@ class KafkaWriter:
         self._limit_s = int(self._conf["transaction.timeout.ms"]) / 1000
         self._began = 0.0
         self._stale = False
-        self._messages = _Messages()
+        self._outlet: Outlet = PythonOutlet() if tracks else transport.outlet()
         self._producer = self._started(START_S)
 
     def begin(self) -> None:
@@ -77,10 +78,8 @@ class KafkaWriter:
         self._call("begin", self._producer.begin_transaction)
 
     def write(self, output: Output) -> None:
-        given = {"partition": output.tp.partition}
-
         def queue() -> list[KafkaError]:
-            return self._messages.queue(self._producer, output.tp.topic, output.keys, output.values, given, self._room)
+            return self._outlet.queue(self._producer, output.tp, output.keys, output.values, self._room)
 
         refused = self._call("write", queue)
         if refused and refused[0].code() in _UNKNOWN:
@@ -273,12 +272,11 @@ class KafkaSender:
     def __init__(self, conf: Mapping[str, Any]) -> None:
         self._producer = Producer({**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf}, logger=log)
         self._failed: list[str] = []
-        self._messages = _Messages()
+        self._outlet = PythonOutlet(self._delivered, partition=False)
 
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        given = {"on_delivery": self._delivered}
-        full = partial(self._producer.poll, 0.05)
-        refused = self._messages.queue(self._producer, topic, keys, values, given, full)
+        anywhere = TopicPartition(topic, -1)
+        refused = self._outlet.queue(self._producer, anywhere, keys, values, partial(self._producer.poll, 0.05))
         self._producer.poll(0)
         if refused:
             raise HeadraceError(f"{len(refused)} records for {topic} cannot be sent: {refused[0].str()}")
@@ -294,56 +292,6 @@ class KafkaSender:
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed.append(error.str())
-
-
-class _Messages:
-    """The dicts in which the client takes messages, used again and again."""
-
-    def __init__(self) -> None:
-        self._slots: list[dict[str, Any]] = []
-
-    def queue(
-        self,
-        producer: Producer,
-        topic: str,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
-        given: dict[str, Any],
-        full: Callable[[], object],
-    ) -> list[KafkaError]:
-        """Queue messages in order, calling ``full`` each time there is no room; gives the errors of those refused."""
-        key_column, value_column = BytesColumn.of(keys), BytesColumn.of(values)
-        if len(key_column) != len(value_column):
-            raise ValueError(f"{len(key_column)} keys for {len(value_column)} values")
-        errors: list[KafkaError] = []
-        for start in range(0, len(value_column), SLICE):
-            errors += self._queue_slice(
-                producer, topic, key_column[start : start + SLICE], value_column[start : start + SLICE], given, full
-            )
-        return errors
-
-    def _queue_slice(
-        self,
-        producer: Producer,
-        topic: str,
-        keys: BytesColumn,
-        values: BytesColumn,
-        given: dict[str, Any],
-        full: Callable[[], object],
-    ) -> list[KafkaError]:
-        errors: list[KafkaError] = []
-        self._slots += [{} for _ in range(len(values) - len(self._slots))]
-        keys.into(self._slots, "key")
-        values.into(self._slots, "value")
-        left = self._slots[: len(values)]
-        while left and producer.produce_batch(topic, left, **given) < len(left):
-            refused = [(m, m.pop("_error")) for m in left if "_error" in m]
-            # A full queue refuses all that follows; an error of a record's own, that one alone.
-            left = [m for m, error in refused if error.code() == KafkaError._QUEUE_FULL]
-            errors += [error for _, error in refused if error.code() != KafkaError._QUEUE_FULL]
-            if left:
-                full()
-        return errors
 
 
 def _discard(producer: Producer) -> None:

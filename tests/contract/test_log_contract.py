@@ -13,29 +13,40 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headrace.codec.column import BytesColumn
 from headrace.config import Settings
 from headrace.errors import ConfigError, Fenced, HeadraceError, TransactionAborted, Unavailable
 from headrace.log import kafka_writer
-from headrace.log.base import LARGEST, Log, Output, Position, TopicPartition, Writer, read_all, read_range
+from headrace.log import transport as transports
+from headrace.log.base import LARGEST, Chunk, Log, Output, Position, TopicPartition, Writer, read_all, read_range
 from headrace.log.kafka import KafkaLog
 from headrace.log.memory import MemoryLog
+from headrace.log.native import outlet
 from headrace.log.partitioner import murmur2, partition_of
+from headrace.log.transport import PYTHON
 from tests.waiting import wait_for
 
 Unique = Callable[[str], str]
-both = pytest.mark.parametrize("log", ["memory", pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+TRANSPORTS = ("native", "python")
+both = pytest.mark.parametrize(
+    "log", ["memory", *(pytest.param(name, marks=pytest.mark.kafka) for name in TRANSPORTS)], indirect=True
+)
 
 
 @pytest.fixture
 def log(request: pytest.FixtureRequest) -> Log:
     if request.param == "memory":
         return MemoryLog()
-    return KafkaLog(request.getfixturevalue("settings"), "contract")
+    return _kafka(request.getfixturevalue("settings"), request.param)
 
 
-@pytest.fixture
-def kafka(settings: Settings) -> KafkaLog:
-    return KafkaLog(settings, "contract")
+@pytest.fixture(params=TRANSPORTS)
+def kafka(request: pytest.FixtureRequest, settings: Settings) -> KafkaLog:
+    return _kafka(settings, request.param)
+
+
+def _kafka(settings: Settings, transport: str) -> KafkaLog:
+    return KafkaLog(settings.model_copy(update={"transport": transport}), "contract")
 
 
 class Member:
@@ -107,6 +118,14 @@ def output(topic: str, values: Sequence[bytes], partition: int = 0) -> Output:
 
 def numbers(start: int, stop: int) -> list[bytes]:
     return [str(i).encode() for i in range(start, stop)]
+
+
+def whole(log: Log, name: str) -> list[Chunk]:
+    """Everything on a topic, one chunk a partition."""
+    found: dict[TopicPartition, Chunk] = {}
+    for chunk in read_all(log, name, settled=True):
+        found[chunk.tp] = found[chunk.tp].followed_by(chunk) if chunk.tp in found else chunk
+    return list(found.values())
 
 
 def commit(writer: Writer, *outputs: Output) -> list[list[int]]:
@@ -322,6 +341,23 @@ def test_a_writer_that_does_not_track_refuses_to_and_writes_as_any_other(log: Lo
     writer.write(output(name, numbers(0, 2000)))
     writer.commit()
     assert values(log, name) == numbers(0, 2000)
+
+
+@both
+def test_a_writer_that_does_not_track_keeps_order_nulls_and_empty_strings(log: Log, unique: Unique) -> None:
+    name = topic(log, unique("t"), 2)
+    keys = [b"k", None, b"", b"k" * 300, b"x"]
+    written = [b"", b"v", None, b"w" * 1000, b"\x00\x01"]
+    writer = log.writer(unique("w"), tracks=False)
+    writer.begin()
+    writer.write(Output(TopicPartition(name, 1), keys * 5000, written * 5000))
+    writer.write(Output(TopicPartition(name, 0), BytesColumn.of(keys)[1:4], BytesColumn.of(written)[1:4]))
+    writer.commit()
+    found = {chunk.tp.partition: chunk for chunk in whole(log, name)}
+    assert found[1].keys.to_list() == keys * 5000
+    assert found[1].values.to_list() == written * 5000
+    assert found[0].keys.to_list() == keys[1:4]
+    assert found[0].values.to_list() == written[1:4]
 
 
 @both
@@ -758,13 +794,15 @@ def test_added_partitions_come_to_the_group(log: Log, unique: Unique, request: p
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("limit", [{}, {"queue.buffering.max.kbytes": "4"}])
 def test_a_full_queue_makes_the_writers_wait_and_keeps_order(
-    settings: Settings, unique: Unique, limit: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, unique: Unique, limit: dict[str, str], transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_writer, "QUEUE", 10)
-    monkeypatch.setattr(kafka_writer, "SLICE", 300)
-    log = KafkaLog(settings.model_copy(update={"kafka": {**settings.kafka, **limit}}), "contract")
+    monkeypatch.setattr(transports, "SLICE", 300)
+    monkeypatch.setattr(outlet, "SLICE", 300)
+    log = _kafka(settings.model_copy(update={"kafka": {**settings.kafka, **limit}}), transport)
     name = topic(log, unique("t"))
     sent = [v * (1 + 200 * (i % 3)) for i, v in enumerate(numbers(0, 1000))]
     writer = log.writer(unique("w"))
@@ -774,10 +812,14 @@ def test_a_full_queue_makes_the_writers_wait_and_keeps_order(
     writer.commit()
     assert values(log, name) == sent
     assert offsets == list(range(600, 1000))
+    plain = log.writer(unique("w"), tracks=False)
+    plain.begin()
+    plain.write(output(name, sent))
+    plain.commit()
     sender = log.sender(unique("s"))
     sender.send(name, [b"k"] * 1000, sent)
     sender.flush()
-    assert values(log, name) == sent * 2
+    assert values(log, name) == sent * 3
 
 
 @pytest.mark.kafka
@@ -805,7 +847,7 @@ def test_a_call_that_never_returns_costs_the_transaction_and_not_the_writer(
     log = KafkaLog(settings, "contract")
     name, group = topic(log, unique("t")), unique("g")
     tp = TopicPartition(name, 0)
-    member, writer = Member(log, group, [name], "m"), kafka_writer.KafkaWriter(log._writing, unique("w"))
+    member, writer = Member(log, group, [name], "m"), kafka_writer.KafkaWriter(log._writing, unique("w"), PYTHON)
     turns(member)(lambda: bool(member.assigned), "the member is assigned")
     released, hung = threading.Event(), writer._producer
 

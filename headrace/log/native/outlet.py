@@ -1,0 +1,69 @@
+"""Writing: columns to batches of librdkafka's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from headrace.codec.column import BytesColumn
+from headrace.log.base import TopicPartition
+from headrace.log.native import kernels
+from headrace.log.native.library import Library, handle
+from headrace.log.transport import SLICE
+
+COPY = 0x2
+"""``RD_KAFKA_MSG_F_COPY``: librdkafka takes copies; the columns are free to go when the call returns."""
+
+
+class NativeOutlet:
+    """Queues columns of messages. There is no report for each: what is lost fails the transaction it is in."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def queue(
+        self,
+        producer: Producer,
+        tp: TopicPartition,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        full: Callable[[], object],
+    ) -> list[KafkaError]:
+        key_column, value_column = BytesColumn.of(keys), BytesColumn.of(values)
+        if len(key_column) != len(value_column):
+            raise ValueError(f"{len(key_column)} keys for {len(value_column)} values")
+        owner = handle(producer)
+        topic = self._library.topic_new(owner, tp.topic.encode(), None)
+        if not topic:
+            raise KafkaException(KafkaError(self._library.last_error()))
+        errors: list[KafkaError] = []
+        try:
+            for start in range(0, len(value_column), SLICE):
+                part = slice(start, start + SLICE)
+                errors += self._queue(topic, tp.partition, key_column[part], value_column[part], full)
+        finally:
+            self._library.topic_destroy(topic)
+        return errors
+
+    def _queue(
+        self, topic: int, partition: int, keys: BytesColumn, values: BytesColumn, full: Callable[[], object]
+    ) -> list[KafkaError]:
+        words = np.zeros((len(values), kernels.WORDS), dtype=np.int64)
+        kernels.point_at(words, kernels.KEY, kernels.KEY_LENGTH, *keys.buffers())
+        kernels.point_at(words, kernels.PAYLOAD, kernels.LENGTH, *values.buffers())
+        errors: list[KafkaError] = []
+        while len(words):
+            done = self._library.produce_batch(topic, partition, COPY, words.ctypes.data, len(words))
+            if done == len(words):
+                break
+            codes = words.view(np.int32)[:, kernels.ERROR_32]
+            # A full queue refuses all that follows; an error of a record's own, that one alone.
+            waiting = codes == KafkaError._QUEUE_FULL
+            errors += [KafkaError(int(c), None, c == KafkaError._FATAL) for c in codes[(codes != 0) & ~waiting]]
+            words = np.ascontiguousarray(words[waiting])
+            words.view(np.int32)[:, kernels.ERROR_32] = 0
+            if len(words):
+                full()
+        return errors
