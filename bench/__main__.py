@@ -18,6 +18,7 @@ from bench.sets.processors import join, preprocess
 from bench.sets.real import real
 from bench.sets.replay import replay
 from bench.sets.streams import infer, passthrough
+from bench.sets.swap import swap, swaps
 from bench.sets.workers import pair, start
 from bench.sitting import FULL, QUICK, Sitting, load
 from bench.stack import started
@@ -31,12 +32,14 @@ SETS: dict[str, Callable[[Sitting], None]] = {
     "infer": infer,
     "latency": latency,
     "start": start,
+    "swap": swap,
     "preprocess": preprocess,
     "join": join,
     "replay": replay,
     "flights": real,
     "damage": damage,
     "pair": pair,
+    "swaps": swaps,
     "flat": flat,
 }
 

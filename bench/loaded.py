@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from functools import cached_property
 
 import polars as pl
 
 from bench.stack import SEGMENT, Cluster
+from headrace.errors import StackError
+from headrace.log.base import Reader, Writer
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.package import Package, publication
 from headrace.pipeline import Pipeline
-from headrace.records import Activated, PartitionOffset, Policy, PolicyMarker, Route
+from headrace.records import Activated, Approval, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
 from headrace.registry import ConfluentRegistry
 
 WRITTEN = ("features", "labels", "examples", "predictions", "outcomes", "dead")
 SLICE = 50_000
+STATUS_S = 30.0
 
 
 class Loaded:
@@ -34,31 +39,72 @@ class Loaded:
         self.topics = PipelineLog(pipeline, cluster.log, ConfluentRegistry(cluster.settings))
         self.topics.init()
         self._sender = cluster.log.sender("bench")
+        self._statuses: set[tuple[str, str]] = set()
+
+    @cached_property
+    def _writer(self) -> Writer:
+        return self.cluster.log.writer(f"{self.pipeline.name}.bench")
+
+    @cached_property
+    def _workers(self) -> Reader:
+        return self.cluster.log.reader({self.topics.tp("workers"): 0})
 
     def rule(self, package: Package, name: str = "first") -> None:
         """Publish a model and put it in force from here on, as retrain and govern would."""
-        topics = self.topics
-        policy = Policy(routes=[Route(model_id=package.manifest.model_id, weight=1)])
-        marker = PolicyMarker(activation_id=name, policy=policy)
-        writer = self.cluster.log.writer(f"{self.pipeline.name}.bench")
-        writer.begin()
-        writer.write(publication(topics, package))
-        writer.commit()
-        writer.begin()
+        self._publish(package)
+        self._activate(_only(package), name, -1)
+
+    def swap(self, package: Package) -> float:
+        """Publish and approve a model, and put it in force when the worker has loaded it.
+
+        Returns:
+            Seconds from the approval to the marker.
+        """
+        self._publish(package)
+        began, policy = time.perf_counter(), _only(package)
+        approval = Approval(model_id=policy.champion, by="bench", evidence_hash="", policy=policy)
+        self._writer.begin()
+        order = self.topics.control("decisions", [approval], [policy.champion])
+        ((offset,),) = self._writer.write_tracked([order])
+        self._writer.commit()
+        self._until(policy.champion, "LOADED")
+        self._activate(policy, policy.champion, offset)
+        took = time.perf_counter() - began
+        self._until(policy.champion, "ACTIVE")
+        return took
+
+    def _publish(self, package: Package) -> None:
+        self._writer.begin()
+        self._writer.write(publication(self.topics, package))
+        self._writer.commit()
+
+    def _activate(self, policy: Policy, name: str, order_offset: int) -> None:
+        topics, marker = self.topics, PolicyMarker(activation_id=name, policy=policy)
+        self._writer.begin()
         marks = [topics.control("features", [marker], ["m"], partition=p) for p in range(self.pipeline.partitions)]
-        placed = [PartitionOffset(partition=p, offset=at[0]) for p, at in enumerate(writer.write_tracked(marks))]
+        placed = [PartitionOffset(partition=p, offset=at[0]) for p, at in enumerate(self._writer.write_tracked(marks))]
         activated = Activated(
             activation_id=name,
             model_id=policy.champion,
             policy=policy,
             markers=placed,
             reason="approval",
-            order_offset=-1,
+            order_offset=order_offset,
             evidence_hash="",
         )
-        writer.write(topics.control("decisions", [activated], [policy.champion]))
-        writer.commit()
-        writer.close()
+        self._writer.write(topics.control("decisions", [activated], [policy.champion]))
+        self._writer.commit()
+
+    def _until(self, model_id: str, state: str) -> None:
+        """Wait until a worker says so of a model."""
+        deadline = time.monotonic() + STATUS_S
+        while (model_id, state) not in self._statuses:
+            for chunk in self._workers.poll(100, 0.05):
+                for _, record in self.topics.control_records(chunk):
+                    assert isinstance(record, WorkerStatus)
+                    self._statuses.add((record.model_id, record.state))
+            if time.monotonic() > deadline:
+                raise StackError(f"no worker says {state} of model {model_id[:12]} within {STATUS_S:.0f} s")
 
     def load(self, name: str, rows: pl.DataFrame, key: str = "key") -> None:
         """Write rows to one of the topics and wait until the broker has them."""
@@ -73,3 +119,7 @@ class Loaded:
     def flush(self) -> None:
         """Wait until the broker has everything."""
         self._sender.flush()
+
+
+def _only(package: Package) -> Policy:
+    return Policy(routes=[Route(model_id=package.manifest.model_id, weight=1)])

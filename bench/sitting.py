@@ -33,8 +33,9 @@ class Scale:
     """How much is measured."""
 
     records: int = 1_000_000
+    """Read by P; a worker is given twice as many, and followed for ``limit_s``."""
     repeats: int = 3
-    limit_s: float = 2.5
+    limit_s: float = 1.5
     """Longest span a worker is followed in one run."""
     latency_s: float = 5.0
 
@@ -68,12 +69,12 @@ class Sitting:
         """The bench's records, under a model, in topics of their own."""
         found = Loaded(self.cluster, declared(f"bench-{name or model}", partitions), REFERENCE)
         found.rule(package(found.pipeline, model))
-        found.load("features", feature_rows(records or self.scale.records))
+        found.load("features", feature_rows(records or 2 * self.scale.records))
         return found
 
     def infer(self, loaded: Loaded, commit_ms: int = 100) -> Rate:
         """Records a second of the real infer worker."""
-        return throughput(loaded, "infer", ["predictions"], self.scale.records, self.scale.limit_s, commit_ms)
+        return throughput(loaded, "infer", ["predictions"], 2 * self.scale.records, self.scale.limit_s, commit_ms)
 
     def warm_up(self) -> None:
         """Let the broker compile its code and load its coordinators before anything counts."""

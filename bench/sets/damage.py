@@ -24,14 +24,14 @@ def damage(sitting: Sitting) -> None:
 
 
 def _run(sitting: Sitting, loaded: Loaded) -> Rate:
-    return throughput(loaded, "infer", ["predictions", "dead"], sitting.scale.records, sitting.scale.limit_s)
+    return throughput(loaded, "infer", ["predictions", "dead"], 2 * sitting.scale.records, sitting.scale.limit_s)
 
 
 def _loaded(sitting: Sitting, share: int) -> Loaded:
     loaded = Loaded(sitting.cluster, declared(f"bench-damaged{share}"), REFERENCE)
     loaded.rule(package(loaded.pipeline, "linear"))
     chosen = np.random.default_rng(share).random(SLICE) < share / 100
-    for rows in feature_rows(sitting.scale.records).iter_slices(SLICE):
+    for rows in feature_rows(2 * sitting.scale.records).iter_slices(SLICE):
         values = loaded.topics.codec("features").encode(rows)
         damaged = [v[: len(v) // 2] if bad and v else v for v, bad in zip(values, chosen, strict=False)]
         loaded.send("features", [k.encode() for k in rows["key"]], damaged)

@@ -14,7 +14,7 @@ from bench.pairing import Measure
 from bench.pipeline import REFERENCE, declared, feature_rows
 from bench.progress import Ends, Rate, watch
 from bench.sitting import FULL, Sitting
-from bench.worker import Worker
+from bench.worker import WARM, Worker
 
 PARTITIONS = (4, 32)
 PAST_MODELS = 50
@@ -28,7 +28,7 @@ def flat(sitting: Sitting) -> None:
     cases = {f"infer_partitions{n}": sitting.loaded("linear", f"partitions{n}", partitions=n) for n in PARTITIONS}
     runs: dict[str, Measure] = {name: partial(sitting.infer, loaded) for name, loaded in cases.items()}
     past = _after_many_models(sitting)
-    old = sitting.loaded("linear", "old", records=(AGE + 1) * sitting.scale.records)
+    old = sitting.loaded("linear", "old", records=(AGE + 2) * sitting.scale.records)
     runs |= {
         f"infer_past_models{PAST_MODELS}": partial(sitting.infer, past),
         f"infer_log_age{AGE}x": partial(_from_late, sitting, old),
@@ -41,7 +41,7 @@ def _after_many_models(sitting: Sitting) -> Loaded:
     loaded = Loaded(sitting.cluster, declared("bench-past-models"), REFERENCE)
     for seed in range(PAST_MODELS if sitting.scale is FULL else 5):
         loaded.rule(package(loaded.pipeline, "linear", seed), f"activation-{seed}")
-    loaded.load("features", feature_rows(sitting.scale.records))
+    loaded.load("features", feature_rows(2 * sitting.scale.records))
     return loaded
 
 
@@ -56,6 +56,6 @@ def _from_late(sitting: Sitting, loaded: Loaded) -> Rate:
     predictions = loaded.topics.topic("predictions")
     written = Ends(sitting.cluster, [predictions])
     with Worker(loaded, "infer", 100) as worker:
-        found = watch(written, worker.check, sitting.scale.records, sitting.scale.limit_s)
+        found = watch(written, worker.check, 2 * sitting.scale.records, sitting.scale.limit_s, WARM)
     sitting.cluster.discard([predictions])
     return found

@@ -8,10 +8,9 @@ from functools import partial
 from bench import cores
 from bench.progress import Ends, Rate, watch
 from bench.sitting import Sitting, load
-from bench.worker import Worker, throughput
+from bench.worker import MB, Worker, throughput
 
 STARTS = 3
-MB = 1 << 20
 
 
 def start(sitting: Sitting) -> None:

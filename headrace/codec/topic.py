@@ -169,15 +169,24 @@ class TopicCodec:
         self._layouts = [Layout.of(s) for s in schemas]
         self._encoders = [compile_encoder(layout) for layout in self._layouts]
         self._writers: dict[int, _Writer] = {}
+        self._ids: dict[int, int] = {}
 
     @cached_property
     def _parsed(self) -> list[Any]:
         return [fastavro.parse_schema(copy.deepcopy(s)) for s in self.schemas]
 
     def prepare(self) -> None:
-        """Look up the ids this codec writes with; later calls of :meth:`encode` need no registry."""
-        for kind in range(len(self.schemas)):
-            self._own_id(kind)
+        """Look up the ids this codec writes with, and have the kernels compiled or loaded.
+
+        Later calls of :meth:`encode` need no registry, and the first batch takes no longer than the second.
+        """
+        for kind, layout in enumerate(self._layouts):
+            prefix = header(self._own_id(kind))
+            Cells(layout, 0).records(self._encoders[kind], prefix)
+            nothing, nowhere = BytesColumn.of([prefix]), np.zeros(0, dtype=np.int64)
+            Batch(compile_decoder(self.schemas[kind], layout), layout, nothing, nowhere, HEADER.size)
+            read_headers(nothing)
+            nothing[nowhere].to_list()
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode ``values``; a record that cannot be decoded gets a code and a reason, and no row."""
@@ -247,7 +256,10 @@ class TopicCodec:
         return out.getvalue()
 
     def _own_id(self, kind: int) -> int:
-        return self._registry.schema_id(subject_of(self.topic, self.schemas[kind]), self.schemas[kind])
+        if kind not in self._ids:
+            subject = subject_of(self.topic, self.schemas[kind])
+            self._ids[kind] = self._registry.schema_id(subject, self.schemas[kind])
+        return self._ids[kind]
 
     def _writer(self, schema_id: int) -> _Writer:
         """What is known of a schema id; remembered, but for one the registry does not know yet."""

@@ -51,7 +51,7 @@ CONSUMER = {
     "partition.assignment.strategy": "range",
     "fetch.queue.backoff.ms": 1,
     "fetch.wait.max.ms": 50,
-    "queued.min.messages": 100_000,
+    "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 32_768,
     "max.partition.fetch.bytes": 2_097_152,
     "session.timeout.ms": 10_000,
@@ -261,13 +261,13 @@ class KafkaGroupReader:
         # Not seek: it is refused for a partition whose fetching has not begun.
         parts = [KafkaPartition(tp.topic, tp.partition, at) for tp, at in offsets.items()]
         self._consumer.assign(parts)
-        self._consumer.pause(parts)
+        self._intake.pause(list(offsets))
 
     def pause(self, tps: Sequence[TopicPartition]) -> None:
-        self._consumer.pause([KafkaPartition(*tp) for tp in tps])
+        self._intake.pause(tps)
 
     def resume(self, tps: Sequence[TopicPartition]) -> None:
-        self._consumer.resume([KafkaPartition(*tp) for tp in tps])
+        self._intake.resume(tps)
 
     def close(self) -> None:
         self._intake.close()
@@ -275,11 +275,12 @@ class KafkaGroupReader:
 
     def _assigned(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
         # Nothing here may wait or fail: where this raises, the client goes on with the partitions unpaused.
-        self._intake.direct(_named(parts))
+        tps = _named(parts)
+        self._intake.direct(tps)
         consumer.assign(parts)
-        consumer.pause(parts)
+        self._intake.pause(tps)
         self.metadata = consumer.consumer_group_metadata()
-        self._listener.on_assigned(_named(parts))
+        self._listener.on_assigned(tps)
 
     def _revoked(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
         self._listener.on_revoked(_named(parts))

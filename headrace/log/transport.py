@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, Message, Producer
+from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.codec.column import BytesColumn
 from headrace.errors import ConfigError
@@ -44,6 +45,12 @@ class Intake(Protocol):
 
     def poll(self, limit: int, timeout: float) -> Fetched:
         """Up to ``limit`` records; waits for the first one only. Serves the consumer's callbacks."""
+
+    def pause(self, tps: Sequence[TopicPartition]) -> None:
+        """Give nothing of these partitions until they are resumed."""
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None:
+        """Go on with these partitions where they were paused."""
 
     def close(self) -> None:
         """Called before the consumer is closed."""
@@ -84,6 +91,12 @@ class PythonIntake:
         pairs = list(zip(messages, errors, strict=True))
         records = [m for m, error in pairs if error is None]
         return Fetched(chunked(records, self._only), [other_of(m) for m, error in pairs if error is not None])
+
+    def pause(self, tps: Sequence[TopicPartition]) -> None:
+        self._consumer.pause([KafkaPartition(*tp) for tp in tps])
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None:
+        self._consumer.resume([KafkaPartition(*tp) for tp in tps])
 
     def close(self) -> None:
         pass

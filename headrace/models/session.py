@@ -18,6 +18,8 @@ from headrace.records import ModelManifest
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 PROVIDER = "CPUExecutionProvider"
+THREADS = 1
+OPTIMISATION = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
 _WARM_UP = (1, 64)
 
 
@@ -25,7 +27,8 @@ _WARM_UP = (1, 64)
 def runtime_fingerprint() -> str:
     """Sixteen hex digits that stand for everything a score's bits depend on beside model and input:
     onnxruntime's version, provider and options, and the kind of processor."""
-    parts = [ort.__version__, PROVIDER, "intra=1", "optimise=all", platform.machine(), _cpu_flags()]
+    options = f"threads={THREADS},optimisation={OPTIMISATION.name}"
+    parts = [ort.__version__, PROVIDER, options, platform.machine(), _cpu_flags()]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
@@ -45,8 +48,9 @@ class ScoringModel:
         self._pad = _padding(package.manifest.batching)
         short = self.model_id[:12]
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
+        options.intra_op_num_threads = THREADS
+        options.inter_op_num_threads = THREADS
+        options.graph_optimization_level = OPTIMISATION
         options.log_severity_level = 4
         try:
             self._session = ort.InferenceSession(package.onnx, options, providers=[PROVIDER])

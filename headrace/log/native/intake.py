@@ -38,11 +38,13 @@ class NativeIntake:
         self._events = library.queue_get_consumer(self._handle)
         self._tell(self._events)
         self._partitions: deque[tuple[TopicPartition, int]] = deque()
+        self._paused: set[TopicPartition] = set()
         self._pointers: Pointers = np.zeros(1, dtype=np.int64)
         self._columns(TopicPartition("", 0), self._pointers[:0])  # compiled, or loaded, before the first record
 
     def direct(self, tps: Sequence[TopicPartition]) -> None:
         self._release()
+        self._paused.clear()
         for tp in tps:
             queue = self._library.queue_get_partition(self._handle, tp.topic.encode(), tp.partition)
             if not queue:
@@ -62,6 +64,13 @@ class NativeIntake:
                 found = self._polled(limit)
         return found
 
+    def pause(self, tps: Sequence[TopicPartition]) -> None:
+        # The client's own pause drops what has been fetched, and its resume can take a second to be noticed.
+        self._paused.update(tps)
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None:
+        self._paused.difference_update(tps)
+
     def close(self) -> None:
         self._release()
         if self._events:
@@ -76,6 +85,8 @@ class NativeIntake:
         for _ in range(len(self._partitions)):
             self._partitions.rotate(-1)
             tp, queue = self._partitions[-1]
+            if tp in self._paused:
+                continue
             count = self._library.consume_batch_queue(queue, 0, self._pointers.ctypes.data, limit)
             if count < 0:
                 raise StackError(f"librdkafka gives no records of {tp}: {KafkaError(self._library.last_error()).str()}")

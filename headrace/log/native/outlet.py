@@ -22,6 +22,8 @@ class NativeOutlet:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        nothing = BytesColumn.nulls(0)
+        kernels.point_at(np.zeros((0, kernels.WORDS), np.int64), kernels.KEY, kernels.KEY_LENGTH, *nothing.buffers())
 
     def queue(
         self,
