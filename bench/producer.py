@@ -10,9 +10,8 @@ import sys
 import time
 from datetime import timedelta
 
-import polars as pl
-
-from bench.pipeline import declared, feature_rows
+from bench.pipeline import INPUTS, declared, feature_rows
+from headrace.codec.column import BytesColumn
 from headrace.config import load_settings
 from headrace.log.kafka import KafkaLog
 from headrace.log.pipeline_log import PipelineLog
@@ -28,16 +27,17 @@ def main() -> None:
     topics = PipelineLog(declared(name), KafkaLog(settings, "bench-producer"), ConfluentRegistry(settings))
     sender, topic, codec = topics.log.sender("bench-producer"), topics.topic("features"), topics.codec("features")
     count, ticks = round(int(rate) * TICK_S), round(float(seconds) / TICK_S)
-    rows = feature_rows(count).drop("event_time")
-    keys: list[bytes | None] = [k.encode() for k in rows["key"]]
+    rows = feature_rows(count)
+    strings = {name: BytesColumn.of([v.encode() for v in rows[name]]) for name in ("id", "key")}
+    columns = strings | {name: rows[name].to_numpy() for name in (*INPUTS, "raw_offset")}
     gc.collect()
     gc.freeze()
     began = time.time()
     for tick in range(ticks):
         due = began + tick * TICK_S
         time.sleep(max(0.0, due - time.time()))
-        at = pl.lit(round(due * 1e6)).cast(pl.Datetime("us", "UTC"))
-        sender.send(topic, keys, list(codec.encode(rows.with_columns(at.alias("event_time")))))
+        values = codec.encode_columns(count, {**columns, "event_time": round(due * 1e6)})
+        sender.send(topic, strings["key"], values)
     behind = time.time() - began - ticks * TICK_S
     sender.flush()
     print(f"sent {ticks * count} records, {timedelta(seconds=max(behind, 0.0))} behind")

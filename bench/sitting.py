@@ -32,12 +32,12 @@ SINK = "bench.passthrough"
 class Scale:
     """How much is measured."""
 
-    records: int = 1_000_000
+    records: int = 800_000
     """Read by P; a worker is given twice as many, and followed for ``limit_s``."""
     repeats: int = 3
     limit_s: float = 1.5
     """Longest span a worker is followed in one run."""
-    latency_s: float = 5.0
+    latency_s: float = 4.0
 
 
 FULL = Scale()

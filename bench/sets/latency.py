@@ -43,9 +43,9 @@ def _offer(sitting: Sitting, loaded: Loaded, rate: int, seconds: float) -> dict[
     count, skip = rate * seconds, SKIP_S if seconds > SKIP_S else 0.0
     read = [sys.executable, "-m", "bench.reader", *where, str(int(count)), str(seconds + PATIENCE_S), str(skip)]
     send = [sys.executable, "-m", "bench.producer", *where, str(rate), str(seconds)]
-    with Process("reader", read, folder, cores.BROKER) as reader:
+    with Process("reader", read, folder, cores.ALL) as reader:
         reader.wait_for(READY)
-        with Process("producer", send, folder, cores.BROKER) as producer:
+        with Process("producer", send, folder, cores.ALL) as producer:
             producer.finish(seconds + PATIENCE_S + 30)
         reader.finish(PATIENCE_S + 30)
     found: dict[str, float] = json.loads(reader.said().splitlines()[-1])

@@ -1,4 +1,4 @@
-"""From the topic to the matrix that training takes, with nothing stored between: examples -> float32 (n, features)."""
+"""From the topic to the matrix that training takes, as retrain reads it: examples, hashed -> float32 (n, features)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import polars as pl
 
 from bench import cores
@@ -17,16 +16,17 @@ from bench.progress import Rate
 from bench.sitting import Sitting
 from headrace.config import load_settings
 from headrace.errors import StackError
-from headrace.log.base import read_all
 from headrace.log.kafka import KafkaLog
 from headrace.log.pipeline_log import PipelineLog
+from headrace.records import OffsetRange
 from headrace.registry import ConfluentRegistry
+from streams.retrain.dataset import part, read_examples
 
 TIMEOUT_S = 120
 
 
 def replay(sitting: Sitting) -> None:
-    """Examples a second, read, decoded and put into one float32 matrix."""
+    """Examples a second, read, hashed, decoded and put into one float32 matrix."""
     loaded = Loaded(sitting.cluster, declared("bench-replay"), REFERENCE)
     rows = feature_rows(sitting.scale.records).with_columns(
         (pl.col("x0") > 0.5).cast(pl.Float64).alias("label"),
@@ -53,13 +53,12 @@ def main() -> None:
     bootstrap, registry, name = sys.argv[1:]
     settings = load_settings(bootstrap=bootstrap, registry_url=registry)
     topics = PipelineLog(declared(name), KafkaLog(settings, "bench"), ConfluentRegistry(settings))
-    codec = topics.codec("examples")
-    inputs = [pl.col(c).cast(pl.Float32) for c in topics.pipeline.inputs]
+    topics.codec("examples").prepare()
+    bounds = topics.log.bounds(topics.topic("examples"))
+    ranges = [OffsetRange(partition=p, start=start, stop=stop) for p, (start, stop) in bounds.items()]
     began = time.perf_counter()
-    chunks = read_all(topics.log, topics.topic("examples"))
-    matrix = np.concatenate([codec.decode(chunk.values).frame().select(inputs).to_numpy() for chunk in chunks])
+    matrix = part(topics.pipeline, read_examples(topics, ranges).rows).x
     seconds = time.perf_counter() - began
-    assert matrix.dtype == np.float32
     print(json.dumps({"records": len(matrix), "seconds": seconds}))
 
 

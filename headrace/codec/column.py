@@ -116,6 +116,12 @@ class BytesColumn(Sequence[bytes | None]):
             raise MemoryError("no memory for a list of byte strings")
         return found
 
+    def framed(self) -> Octets:
+        """Every string behind its length, eight bytes, big endian; a null is as an empty one. What hashes are over."""
+        out = np.empty(int(self.offsets[-1] - self.offsets[0]) + 8 * len(self), dtype=np.uint8)
+        frame(read_only(self.data), read_only(self.offsets), out)
+        return out
+
     def into(self, slots: list[dict[str, bytes | None]], name: str) -> None:
         """Put every string under ``name`` into the first of the dicts, one each."""
         if len(slots) < len(self):
@@ -145,6 +151,21 @@ def gather(data: Octets, starts: Offsets, offsets: Offsets, out: Octets) -> None
         source = np.uint64(starts[r])
         for k in range(np.uint64(offsets[r + np.uint64(1)]) - begin):
             out[begin + np.uint64(k)] = data[source + np.uint64(k)]
+
+
+@compiled
+def frame(data: Octets, offsets: Offsets, out: Octets) -> None:
+    """Copy strings to ``out``, each behind its length."""
+    at = np.uint64(0)
+    for row in range(len(offsets) - 1):
+        begin = np.uint64(offsets[row])
+        length = np.uint64(offsets[row + 1]) - begin
+        for k in range(8):
+            out[at + np.uint64(k)] = np.uint8(length >> np.uint64(56 - 8 * k) & np.uint64(0xFF))
+        at += np.uint64(8)
+        for k in range(length):
+            out[at + np.uint64(k)] = data[begin + np.uint64(k)]
+        at += length
 
 
 def read_only(array: np.ndarray[tuple[int], np.dtype[G]]) -> np.ndarray[tuple[int], np.dtype[G]]:

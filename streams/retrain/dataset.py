@@ -57,8 +57,7 @@ def read_examples(topics: PipelineLog, ranges: Sequence[OffsetRange]) -> Example
     codec = topics.codec("examples")
     wanted = {topics.tp("examples", r.partition): (r.start, r.stop) for r in ranges}
     for chunk in read_range(topics.log, dict(sorted(wanted.items()))):
-        for value in chunk.values:
-            hashed.update(len(value or b"").to_bytes(8, "big") + (value or b""))
+        hashed.update(chunk.values.framed().data)
         frames.append(codec.decode(chunk.values).frame())
     rows = pl.concat(frames) if frames else pl.DataFrame(schema=topics.columns("examples"))
     return Examples(rows, hashed.hexdigest())
@@ -83,16 +82,17 @@ def split(pipeline: Pipeline, examples: pl.DataFrame) -> Split:
     older = time < start
     if training.window is not None:
         older &= time >= until - training.window
-    train = _part(pipeline, examples.filter(older))
-    validation = _part(pipeline, examples.filter(time >= start))
-    for name, part in (("training", train), ("validation", validation)):
-        if len(set(part.y.tolist())) < 2:
+    train = part(pipeline, examples.filter(older))
+    validation = part(pipeline, examples.filter(time >= start))
+    for name, side in (("training", train), ("validation", validation)):
+        if len(np.unique(side.y)) < 2:
             raise TrainingRefused(
-                f"the {name} set ({len(part.y)} examples, split at {start:%Y-%m-%d %H:%M}) does not hold both classes"
+                f"the {name} set ({len(side.y)} examples, split at {start:%Y-%m-%d %H:%M}) does not hold both classes"
             )
     return Split(train, validation, start, until)
 
 
-def _part(pipeline: Pipeline, rows: pl.DataFrame) -> Part:
+def part(pipeline: Pipeline, rows: pl.DataFrame) -> Part:
+    """The features and labels of rows."""
     x = rows.select(pl.col(c).cast(pl.Float32) for c in pipeline.inputs).to_numpy()
     return Part(np.ascontiguousarray(x), rows["label"].to_numpy())
