@@ -16,8 +16,8 @@ from confluent_kafka import Consumer, Producer
 
 from headrace.errors import StackError
 
-TESTED = ("2.16.0", "2.16.1", "2.16.2")
-"""Versions of confluent-kafka this was tested with: where its objects keep their handle is no promise of theirs."""
+TESTED = ("2.16.1",)
+"""Versions of confluent-kafka this was tested with. Where its objects keep their handle is no promise of theirs."""
 HANDLE_AT = 2 * struct.calcsize("P")
 """Byte of a client object at which the pointer to its librdkafka handle is: the first field after the object's head."""
 MESSAGE_DESTROY = "rd_kafka_message_destroy"
