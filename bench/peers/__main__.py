@@ -75,7 +75,7 @@ def _python(environment: str | None, script: str, how: str) -> Callable[[Path], 
 
 
 def _faust(how: str) -> Callable[[Path], list[str]]:
-    return lambda _: [str(python_of("faust")), str(PROGRAMS / "faust_app.py"), how, "worker", "-l", "warning"]
+    return lambda _: [str(python_of("faust")), str(PROGRAMS / "faust_app.py"), how, "worker", "-l", "warn"]
 
 
 PEERS = (
