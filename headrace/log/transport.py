@@ -125,9 +125,7 @@ class PythonOutlet:
         values: Sequence[bytes | None],
         full: Callable[[], object],
     ) -> list[KafkaError]:
-        key_column, value_column = BytesColumn.of(keys), BytesColumn.of(values)
-        if len(key_column) != len(value_column):
-            raise ValueError(f"{len(key_column)} keys for {len(value_column)} values")
+        key_column, value_column = columns(keys, values)
         given = self._given | ({"partition": tp.partition} if self._partition else {})
         errors: list[KafkaError] = []
         for start in range(0, len(value_column), SLICE):
@@ -184,6 +182,17 @@ def transport(wanted: str) -> Transport:
         raise ConfigError(f"transport = native cannot be had: {found}. Set it to auto or python")
     log.info("records travel through Python's objects: %s", found)
     return PYTHON
+
+
+def columns(keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> tuple[BytesColumn, BytesColumn]:
+    """Keys and values as columns.
+
+    Raises:
+        ValueError: there are more of the one than of the other.
+    """
+    if len(keys) != len(values):
+        raise ValueError(f"{len(keys)} keys for {len(values)} values")
+    return BytesColumn.of(keys), BytesColumn.of(values)
 
 
 def other_of(message: Message) -> Other:

@@ -11,7 +11,7 @@ from headrace.codec.column import BytesColumn
 from headrace.log.base import TopicPartition
 from headrace.log.native import kernels
 from headrace.log.native.library import Library, handle
-from headrace.log.transport import SLICE
+from headrace.log.transport import SLICE, columns
 
 COPY = 0x2
 """``RD_KAFKA_MSG_F_COPY``: librdkafka takes copies; the columns are free to go when the call returns."""
@@ -33,9 +33,7 @@ class NativeOutlet:
         values: Sequence[bytes | None],
         full: Callable[[], object],
     ) -> list[KafkaError]:
-        key_column, value_column = BytesColumn.of(keys), BytesColumn.of(values)
-        if len(key_column) != len(value_column):
-            raise ValueError(f"{len(key_column)} keys for {len(value_column)} values")
+        key_column, value_column = columns(keys, values)
         owner = handle(producer)
         topic = self._library.topic_new(owner, tp.topic.encode(), None)
         if not topic:
