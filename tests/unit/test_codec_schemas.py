@@ -237,13 +237,20 @@ def test_damaged_records_are_refused_or_read_as_fastavro_reads_them(
     assert again.places().tolist() == [0, *sound, 101]
     parsed = fastavro.parse_schema(copy.deepcopy(plain))
     # Bytes compare where values may not (NaN): what was read, written again, is what fastavro reads, written again.
+    # Both go through fastavro, which quiets a signalling NaN; the codec keeps its bits.
     written = codec.encode(frame)
     for place, i in enumerate(sound, start=1):
-        body = BytesIO(broken[i - 1][5:])
-        read = fastavro.schemaless_reader(body, parsed, None)
-        assert body.tell() == len(broken[i - 1]) - 5
+        read, length = read_by_fastavro(broken[i - 1], parsed)
+        assert length == len(broken[i - 1])
         if not doubled_keys(plain, broken[i - 1][5:], read):
-            assert written[place] == encoded(plain, read)
+            assert encoded(plain, read_by_fastavro(written[place] or b"", parsed)[0]) == encoded(plain, read)
+
+
+def read_by_fastavro(record: bytes, parsed: Any) -> tuple[Any, int]:
+    """A record as fastavro reads it, and how many of its bytes that took."""
+    body = BytesIO(record)
+    body.seek(5)
+    return fastavro.schemaless_reader(body, parsed, None), body.tell()
 
 
 def doubled_keys(schema: Schema, body: bytes, read: Any) -> bool:
