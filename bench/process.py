@@ -12,8 +12,8 @@ from typing import NoReturn, Self
 import psutil
 
 from bench import cores
-from headrace.embedded.launch import command
 from headrace.errors import StackError
+from headrace.launch import command
 
 START_S = 60.0
 STOP_S = 20.0

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from headrace.embedded.launch import command
 from headrace.errors import HeadraceError
+from headrace.launch import command
 
 ERROR_FILE = "error.json"
 

@@ -62,7 +62,7 @@ def run(
 
 def _several(workers: int, stem: str) -> int:
     """Run this same command as several child processes; gives the first exit code that is not 0."""
-    from headrace.embedded.launch import command
+    from headrace.launch import command
 
     same = [a for i, a in enumerate(sys.argv[1:]) if not _is_workers(i)]
     children = [

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from headrace.embedded import launch
+from headrace import launch
 from headrace.errors import StackError
 
 QUOTED_LINES = 15

@@ -18,6 +18,7 @@ from headrace.log.pipeline_log import PipelineLog
 from headrace.models.package import fetch
 from headrace.models.policy import Marked, PolicyTimeline
 from headrace.models.session import ScoringModel
+from headrace.models.trial import MEMORY_BUDGET, try_out
 from headrace.records import Activated, Approval, ModelManifest, Record, RolledBack
 
 log = logging.getLogger("headrace.models")
@@ -37,12 +38,14 @@ class ModelLibrary:
     Args:
         topics: the pipeline's topics.
         log: the cluster to follow.
+        memory_budget: bytes a loaded model may hold.
     """
 
-    def __init__(self, topics: PipelineLog, log: Log) -> None:
+    def __init__(self, topics: PipelineLog, log: Log, memory_budget: int = MEMORY_BUDGET) -> None:
         self.timeline = PolicyTimeline()
         self.changed = threading.Event()
         self._topics = topics
+        self._memory_budget = memory_budget
         self._log = log
         self._models: dict[str, ScoringModel] = {}
         self._rejected: dict[str, str] = {}
@@ -159,7 +162,9 @@ class ModelLibrary:
         for model_id in ready:
             manifest, offset = self._manifests[model_id]
             try:
-                model = ScoringModel(fetch(self._topics, self._log, manifest, offset))
+                package = fetch(self._topics, self._log, manifest, offset)
+                try_out(package, self._memory_budget)
+                model = ScoringModel(package)
             except ModelRejected as e:
                 self._rejected[model_id] = str(e)
                 self._events.put(Loaded(model_id, "REJECTED", str(e)))

@@ -16,7 +16,7 @@ import polars as pl
 from sklearn.linear_model import LogisticRegression
 
 from headrace.config import Settings
-from headrace.embedded.launch import command
+from headrace.launch import command
 from headrace.log.base import read_all
 from headrace.log.kafka import KafkaLog
 from headrace.log.pipeline_log import PipelineLog

@@ -19,8 +19,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
+from headrace import launch
 from headrace.config import Settings
-from headrace.embedded import launch
 from headrace.embedded.stack import Stack
 from headrace.errors import StackError
 
@@ -218,8 +218,7 @@ def test_where_the_kernel_does_not_help_the_launcher_watches_its_parent(tmp_path
     ready = tmp_path / "pid"
     child = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(99)"
     watch = (
-        "import os, sys; from headrace.embedded import launch; "
-        "launch.watch(os.getppid(), [sys.executable, '-c', *sys.argv[1:]])"
+        "import os, sys; from headrace import launch; launch.watch(os.getppid(), [sys.executable, '-c', *sys.argv[1:]])"
     )
     parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
     process = subprocess.Popen([sys.executable, "-c", parent, watch, child, str(ready)])

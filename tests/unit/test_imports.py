@@ -18,7 +18,7 @@ FOLDERS = {
 PURE = {"errors", "config", "records", "schemas"}
 CODEC = {*PURE, "codec", "registry", "pipeline"}
 LOG = {*CODEC, "log", "topics", "windows"}
-MODELS = {*LOG, "models"}
+MODELS = {*LOG, "launch", "models"}
 INSIDE = {
     "errors": set[str](),
     "config": {"errors"},
@@ -36,7 +36,8 @@ INSIDE = {
     "producer": LOG,
     "orders": MODELS,
     "service": LOG,
-    "embedded": {"config", "errors"},
+    "launch": set[str](),
+    "embedded": {"config", "errors", "launch"},
 }
 """Part of the SDK -> the parts it may import; the command line may import them all."""
 

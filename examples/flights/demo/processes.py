@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from headrace.embedded.launch import command
 from headrace.embedded.stack import Stack
 from headrace.errors import StackError
+from headrace.launch import command
 
 WORKERS = ("preprocess-0", "join-0", "infer-0", "infer-1", "retrain-0", "govern-0", "monitor-0")
 SAMPLE_S = 2.0
