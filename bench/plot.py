@@ -14,7 +14,6 @@ from bench.report import FOLDER, Contents, goals
 
 FILE = FOLDER / "bench.png"
 MET, MISSED, PLAIN = "#2a7f62", "#c0392b", "#4a6fa5"
-PEER = "peer_"
 VERSUS = "vs_"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 OP, COLUMN, SCOPE, A, B, C, PATH = range(7)
-WIDTH = 7
 
 END: Final = 0
 LONG: Final = 1

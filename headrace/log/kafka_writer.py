@@ -79,7 +79,7 @@ class KafkaWriter:
 
     def write(self, output: Output) -> None:
         def queue() -> list[KafkaError]:
-            return self._outlet.queue(self._producer, output.tp, output.keys, output.values, self._room)
+            return self._outlet.queue(self._producer, output, self._room)
 
         refused = self._call("write", queue)
         if refused and refused[0].code() in _UNKNOWN:
@@ -275,8 +275,8 @@ class KafkaSender:
         self._outlet = PythonOutlet(self._delivered, partition=False)
 
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        anywhere = TopicPartition(topic, -1)
-        refused = self._outlet.queue(self._producer, anywhere, keys, values, partial(self._producer.poll, 0.05))
+        output = Output(TopicPartition(topic, -1), keys, values)
+        refused = self._outlet.queue(self._producer, output, partial(self._producer.poll, 0.05))
         self._producer.poll(0)
         if refused:
             raise HeadraceError(f"{len(refused)} records for {topic} cannot be sent: {refused[0].str()}")

@@ -15,11 +15,11 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.codec.column import BytesColumn
 from headrace.errors import ConfigError
-from headrace.log.base import Chunk, TopicPartition
+from headrace.log.base import Chunk, Output, TopicPartition
 
 log = logging.getLogger("headrace.kafka")
 
-SLICE = 10_000
+SLICE = 50_000
 
 
 class Other(NamedTuple):
@@ -59,14 +59,7 @@ class Intake(Protocol):
 class Outlet(Protocol):
     """Queues records with a producer."""
 
-    def queue(
-        self,
-        producer: Producer,
-        tp: TopicPartition,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
-        full: Callable[[], object],
-    ) -> list[KafkaError]:
+    def queue(self, producer: Producer, output: Output, full: Callable[[], object]) -> list[KafkaError]:
         """Queue records in order, calling ``full`` each time there is no room; gives the errors of those refused."""
 
 
@@ -117,21 +110,14 @@ class PythonOutlet:
         self._given: dict[str, Any] = {} if on_delivery is None else {"on_delivery": on_delivery}
         self._partition = partition
 
-    def queue(
-        self,
-        producer: Producer,
-        tp: TopicPartition,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
-        full: Callable[[], object],
-    ) -> list[KafkaError]:
-        key_column, value_column = columns(keys, values)
-        given = self._given | ({"partition": tp.partition} if self._partition else {})
+    def queue(self, producer: Producer, output: Output, full: Callable[[], object]) -> list[KafkaError]:
+        key_column, value_column = columns(output)
+        given = self._given | ({"partition": output.tp.partition} if self._partition else {})
         errors: list[KafkaError] = []
         for start in range(0, len(value_column), SLICE):
             part = slice(start, start + SLICE)
             slots = self._filled(key_column[part], value_column[part])
-            while slots and producer.produce_batch(tp.topic, slots, **given) < len(slots):
+            while slots and producer.produce_batch(output.tp.topic, slots, **given) < len(slots):
                 refused = [(m, m.pop("_error")) for m in slots if "_error" in m]
                 # A full queue refuses all that follows; an error of a record's own, that one alone.
                 slots = [m for m, error in refused if error.code() == KafkaError._QUEUE_FULL]
@@ -184,15 +170,16 @@ def transport(wanted: str) -> Transport:
     return PYTHON
 
 
-def columns(keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> tuple[BytesColumn, BytesColumn]:
-    """Keys and values as columns.
+def columns(output: Output) -> tuple[BytesColumn, BytesColumn]:
+    """Keys and values of records to write, as columns.
 
     Raises:
         ValueError: there are more of the one than of the other.
     """
+    keys, values = BytesColumn.of(output.keys), BytesColumn.of(output.values)
     if len(keys) != len(values):
         raise ValueError(f"{len(keys)} keys for {len(values)} values")
-    return BytesColumn.of(keys), BytesColumn.of(values)
+    return keys, values
 
 
 def other_of(message: Message) -> Other:

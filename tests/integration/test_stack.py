@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from headrace import launch
 from headrace.config import Settings
 from headrace.embedded.stack import Stack
 from headrace.errors import StackError
+from tests.waiting import wait_for
 
 STRING = Schema('"string"', "AVRO")
 CLI = """
@@ -48,10 +48,7 @@ with Stack(Path(sys.argv[1])) as stack:
 
 
 def until(condition: Callable[[], bool], what: str, deadline_s: float = 20) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
-        time.sleep(0.02)
+    wait_for(condition, deadline_s, what)
 
 
 def alive(pid: int) -> bool:

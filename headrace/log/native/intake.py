@@ -34,6 +34,8 @@ class NativeIntake:
         self._consumer = consumer
         self._handle = handle(consumer)
         self._event = os.eventfd(0, os.EFD_NONBLOCK)
+        self._waiting = select.poll()  # select() takes no file beyond the thousandth
+        self._waiting.register(self._event, select.POLLIN)
         self._wake = np.frombuffer(WAKE, dtype=np.uint8)
         self._events = library.queue_get_consumer(self._handle)
         self._tell(self._events)
@@ -57,11 +59,9 @@ class NativeIntake:
         if len(self._pointers) < limit:
             self._pointers = np.zeros(limit, dtype=np.int64)
         found = self._polled(limit)
-        if timeout > 0 and not (found.chunks or found.others):
-            ready, _, _ = select.select([self._event], [], [], timeout)
-            if ready:
-                os.eventfd_read(self._event)
-                found = self._polled(limit)
+        if timeout > 0 and not (found.chunks or found.others) and self._waiting.poll(timeout * 1000):
+            os.eventfd_read(self._event)
+            found = self._polled(limit)
         return found
 
     def pause(self, tps: Sequence[TopicPartition]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from headrace.codec.column import BytesColumn
-from headrace.log.base import TopicPartition
+from headrace.log.base import Output
 from headrace.log.native import kernels
 from headrace.log.native.library import Library, handle
 from headrace.log.transport import SLICE, columns
@@ -25,24 +25,17 @@ class NativeOutlet:
         nothing = BytesColumn.nulls(0)
         kernels.point_at(np.zeros((0, kernels.WORDS), np.int64), kernels.KEY, kernels.KEY_LENGTH, *nothing.buffers())
 
-    def queue(
-        self,
-        producer: Producer,
-        tp: TopicPartition,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
-        full: Callable[[], object],
-    ) -> list[KafkaError]:
-        key_column, value_column = columns(keys, values)
+    def queue(self, producer: Producer, output: Output, full: Callable[[], object]) -> list[KafkaError]:
+        key_column, value_column = columns(output)
         owner = handle(producer)
-        topic = self._library.topic_new(owner, tp.topic.encode(), None)
+        topic = self._library.topic_new(owner, output.tp.topic.encode(), None)
         if not topic:
             raise KafkaException(KafkaError(self._library.last_error()))
         errors: list[KafkaError] = []
         try:
             for start in range(0, len(value_column), SLICE):
                 part = slice(start, start + SLICE)
-                errors += self._queue(topic, tp.partition, key_column[part], value_column[part], full)
+                errors += self._queue(topic, output.tp.partition, key_column[part], value_column[part], full)
         finally:
             self._library.topic_destroy(topic)
         return errors
