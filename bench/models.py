@@ -13,12 +13,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from headrace.models.package import CHUNK_BYTES, Package, digest
+from headrace.models.package import Package
 from headrace.models.session import runtime_fingerprint
 from headrace.pipeline import Pipeline
-from headrace.records import Certificate, Lineage, ModelManifest, Tensor
-from streams.retrain.export import INPUT, SCORES, to_onnx_bytes
-from streams.retrain.fit import schema_fingerprint
+from headrace.records import Certificate, Lineage
+from streams.retrain.export import to_onnx_bytes
+from streams.retrain.manifest import Findings
+from streams.retrain.manifest import package as described
 
 Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Labels = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -56,7 +57,6 @@ def package(pipeline: Pipeline, kind: str, seed: int = 7) -> Package:
 
 def packed(pipeline: Pipeline, algorithm: str, onnx: bytes) -> Package:
     """ONNX bytes with the manifest they need."""
-    width = len(pipeline.inputs)
     lineage = Lineage(
         trigger_id="bench",
         trigger_reason="person",
@@ -71,22 +71,10 @@ def packed(pipeline: Pipeline, algorithm: str, onnx: bytes) -> Package:
         lock_hash="",
         runtime=runtime_fingerprint(),
     )
-    manifest = ModelManifest(
-        model_id=digest(onnx),
-        pipeline=pipeline.name,
-        size=len(onnx),
-        chunks=[digest(onnx[i : i + CHUNK_BYTES]) for i in range(0, len(onnx), CHUNK_BYTES)],
-        algorithm=algorithm,
-        target=pipeline.target.name,
-        features=list(pipeline.inputs),
-        inputs=[Tensor(name=INPUT, dtype="tensor(float)", shape=[-1, width])],
-        outputs=[Tensor(name=SCORES, dtype="tensor(float)", shape=[-1, 2])],
-        score_output=SCORES,
-        feature_schema=schema_fingerprint(pipeline.feature_schema),
-        lineage=lineage,
+    findings = Findings(
         metrics={"auc": 0.7, "log_loss": 0.6},
         baseline=[],
         certificates=[Certificate(name=n, passed=True, detail="") for n in ("parity", "batch_invariance")],
         batching="at_least(2)",
     )
-    return Package(manifest, onnx)
+    return described(pipeline, algorithm, onnx, lineage, findings)

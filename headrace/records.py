@@ -124,6 +124,7 @@ class ModelManifest(Record):
     baseline: list[FeatureBaseline]
     certificates: list[Certificate]
     batching: str
+    sort_by: str | None = None
     signature: bytes | None = None
     at: datetime = Field(default_factory=now)
 

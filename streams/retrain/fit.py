@@ -7,18 +7,17 @@ import inspect
 from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import fastavro
+from typing import NamedTuple
 
 import headrace
-from headrace.models.package import CHUNK_BYTES, Package, digest
+from headrace.models.package import Package
 from headrace.models.session import runtime_fingerprint
 from headrace.pipeline import Pipeline
-from headrace.records import Lineage, ModelManifest, Tensor, TrainingTrigger
+from headrace.records import Lineage, TrainingTrigger
 from streams.retrain.algorithms import ALGORITHMS, Fitted
 from streams.retrain.dataset import Examples, Split, split
-from streams.retrain.export import INPUT, SCORES, Exported, baseline, batching, parity, to_onnx_bytes
+from streams.retrain.export import Exported, baseline, batching, parity, to_onnx_bytes
+from streams.retrain.manifest import Findings, package
 from streams.retrain.scores import binary_metrics
 
 
@@ -56,30 +55,14 @@ def train(
     exported = Exported(onnx)
     same = parity(exported, best.fitted.model, parts.validation.x)
     feeding, invariant = batching(exported, parts.validation.x)
-    manifest = ModelManifest(
-        model_id=digest(onnx),
-        pipeline=pipeline.name,
-        size=len(onnx),
-        chunks=[digest(onnx[i : i + CHUNK_BYTES]) for i in range(0, len(onnx), CHUNK_BYTES)],
-        algorithm=best.algorithm,
-        target=pipeline.target.name,
-        features=list(pipeline.inputs),
-        inputs=[Tensor(name=INPUT, dtype="tensor(float)", shape=[-1, len(pipeline.inputs)])],
-        outputs=[Tensor(name=SCORES, dtype="tensor(float)", shape=[-1, 2])],
-        score_output=SCORES,
-        feature_schema=schema_fingerprint(pipeline.feature_schema),
-        lineage=_lineage(pipeline, trigger, examples, parts, best),
+    findings = Findings(
         metrics={**best.metrics, **_others(trials, best)},
         baseline=baseline(parts.train.x, pipeline.inputs),
         certificates=[same, invariant],
         batching=feeding,
     )
-    return Trained(Package(manifest, onnx), trials)
-
-
-def schema_fingerprint(schema: dict[str, Any]) -> str:
-    """sha-256 of a schema's parsing canonical form, hex."""
-    return hashlib.sha256(fastavro.schema.to_parsing_canonical_form(schema).encode()).hexdigest()
+    lineage = _lineage(pipeline, trigger, examples, parts, best)
+    return Trained(package(pipeline, best.algorithm, onnx, lineage, findings), trials)
 
 
 def code_version(pipeline: Pipeline) -> str:

@@ -20,14 +20,14 @@ from headrace.launch import command
 from headrace.log.base import read_all
 from headrace.log.kafka import KafkaLog
 from headrace.log.pipeline_log import PipelineLog
-from headrace.models.package import CHUNK_BYTES, Package, digest, publication
+from headrace.models.package import Package, digest, publication
 from headrace.models.session import runtime_fingerprint
 from headrace.pipeline import Binary, Drift, Pipeline, Training
-from headrace.records import Certificate, Lineage, ModelManifest, Tensor
+from headrace.records import Certificate, Lineage, ModelManifest
 from headrace.registry import ConfluentRegistry
 from headrace.windows import Window, rolling_sums
-from streams.retrain.export import INPUT, SCORES, to_onnx_bytes
-from streams.retrain.fit import schema_fingerprint
+from streams.retrain.export import to_onnx_bytes
+from streams.retrain.manifest import Findings, package
 from tests.waiting import wait_for
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -228,25 +228,13 @@ def model_package(pipeline: Pipeline, seed: int) -> Package:
         lock_hash="",
         runtime=runtime_fingerprint(),
     )
-    manifest = ModelManifest(
-        model_id=digest(onnx),
-        pipeline=pipeline.name,
-        size=len(onnx),
-        chunks=[digest(onnx[i : i + CHUNK_BYTES]) for i in range(0, len(onnx), CHUNK_BYTES)],
-        algorithm="logistic",
-        target="bought",
-        features=list(pipeline.inputs),
-        inputs=[Tensor(name=INPUT, dtype="tensor(float)", shape=[-1, 2])],
-        outputs=[Tensor(name=SCORES, dtype="tensor(float)", shape=[-1, 2])],
-        score_output=SCORES,
-        feature_schema=schema_fingerprint(pipeline.feature_schema),
-        lineage=lineage,
+    findings = Findings(
         metrics={"auc": 0.7, "log_loss": 0.6},
         baseline=[],
         certificates=[Certificate(name=n, passed=True, detail="") for n in ("parity", "batch_invariance")],
         batching="at_least(2)",
     )
-    return Package(manifest, onnx)
+    return package(pipeline, "logistic", onnx, lineage, findings)
 
 
 def stop(child: subprocess.Popen[bytes]) -> int:
