@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import onnx
 
@@ -28,7 +29,7 @@ def most_split(model: bytes) -> int | None:
     return asked.most_common(1)[0][0] if asked and trees >= MANY else None
 
 
-def _asked(fields: dict[str, list[int]]) -> Counter[int]:
+def _asked(fields: dict[str, list[Any]]) -> Counter[int]:
     """Feature -> share of rows asked for it, in units of 2^-64, over all trees of one ONNX node."""
     places = {at: i for i, at in enumerate(zip(fields["nodes_treeids"], fields["nodes_nodeids"], strict=True))}
     sides = [_children(fields, places, side) for side in ("true", "false")]
@@ -46,7 +47,7 @@ def _asked(fields: dict[str, list[int]]) -> Counter[int]:
     return asked
 
 
-def _children(fields: dict[str, list[int]], places: dict[tuple[int, int], int], side: str) -> dict[int, int]:
+def _children(fields: dict[str, list[Any]], places: dict[tuple[int, int], int], side: str) -> dict[int, int]:
     """Place of a branching node -> place of its child on one side."""
     rows = zip(fields["nodes_treeids"], fields[f"nodes_{side}nodeids"], fields["nodes_modes"], strict=True)
     return {i: places[tree, child] for i, (tree, child, mode) in enumerate(rows) if mode != b"LEAF"}

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from headrace.errors import ModelRejected
 from headrace.models.package import Package
-from headrace.models.session import ScoringModel
+from headrace.models.session import Matrix, ScoringModel
 from streams.retrain.export import to_onnx_bytes
 from streams.retrain.trees import most_split
 from tests.integration.platform import model_package, toy
@@ -42,7 +42,7 @@ def test_models_without_many_trees_have_no_feature_to_sort_by(model: Any) -> Non
 
 @pytest.mark.parametrize("rows", [1, 255, 256, 4000])
 def test_sorting_changes_no_bit_and_no_order(rows: int) -> None:
-    x = np.random.default_rng(rows).integers(0, 20, (rows, 2)).astype(np.float32) / 20  # with many ties
+    x: Matrix = np.round(np.random.default_rng(rows).random((rows, 2), dtype=np.float32), 1)  # with many ties
     last = model_package(toy("trees"), 0).manifest.features[-1]
     sorted_scores, scores = _loaded(last).score(x), _loaded(None).score(x)
     assert sorted_scores.shape == scores.shape == (rows, 1)
