@@ -27,6 +27,11 @@ def series(batch: Batch, node: Node, name: str) -> pl.Series:
     return pl.Series(_array(batch, node)).alias(name)
 
 
+def binary(column: BytesColumn) -> pl.Series:
+    """A column of byte strings as a Polars column."""
+    return pl.Series(_made(na.large_binary(), len(column), [column.offsets, column.data], column.valid))
+
+
 def _array(batch: Batch, node: Node) -> na.c_array.CArray:
     rows, present = batch.rows(node), batch.present(node)
     match node.kind:

@@ -75,12 +75,17 @@ class Decoded:
             return parts[0].sound
         return np.flatnonzero(self.kinds == kind)
 
-    def frame(self, kind: int = 0) -> pl.DataFrame:
-        """The records of type ``kind`` as columns, one row each, in the order of :meth:`places`."""
-        fields = self._layouts[kind].root.fields
-        frames = [pl.DataFrame([arrow.series(p.batch, f.node, f.name) for f in fields]) for p in self._sound(kind)]
+    def frame(self, kind: int = 0, names: Sequence[str] | None = None) -> pl.DataFrame:
+        """The records of type ``kind`` as columns, one row each, in the order of :meth:`places`.
+
+        ``names``: these columns alone, in this order.
+        """
+        fields = {f.name: f for f in self._layouts[kind].root.fields}
+        wanted = [fields[name] for name in (fields if names is None else names)]
+        frames = [pl.DataFrame([arrow.series(p.batch, f.node, f.name) for f in wanted]) for p in self._sound(kind)]
         if not frames:
-            return pl.DataFrame(schema=polars_schema(self._schemas[kind]))
+            schema = polars_schema(self._schemas[kind])
+            return pl.DataFrame(schema={f.name: schema[f.name] for f in wanted})
         return frames[0] if len(frames) == 1 else pl.concat(frames)[self._order(kind)]
 
     def matrix(self, names: Sequence[str], kind: int = 0) -> Matrix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -96,7 +97,7 @@ class Position(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads partitions without a group, read_committed, from given offsets on."""
+    """Reads partitions without a group, from given offsets on."""
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
         """Up to ``limit`` records, waiting up to ``timeout`` seconds for the first."""
@@ -209,10 +210,17 @@ class Log(Protocol):
     def high_watermarks(self, topic: str) -> dict[int, int]:
         """Partition -> end of the log, records of open transactions included."""
 
+    def offsets_at(self, topic: str, when: datetime) -> dict[int, int]:
+        """Partition -> first offset whose record came at or after a time; the end where none did."""
+
     def members(self, group: str) -> set[str]:
         """Names of the group's live members."""
 
-    def reader(self, starts: Mapping[TopicPartition, int]) -> Reader: ...
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        """Committed offsets of a group, wherever it has any."""
+
+    def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:
+        """Reads from these offsets on. Not ``committed``: records of open and aborted transactions too."""
 
     def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> GroupReader: ...
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -126,19 +127,24 @@ class KafkaLog:
         parts = [KafkaPartition(topic, p) for p in range(self.partitions(topic))]
         return self._list_offsets(parts, _LAST, IsolationLevel.READ_UNCOMMITTED)
 
+    def offsets_at(self, topic: str, when: datetime) -> dict[int, int]:
+        parts = [KafkaPartition(topic, p) for p in range(self.partitions(topic))]
+        at = OffsetSpec.for_timestamp(int(when.timestamp() * 1000))
+        found = self._list_offsets(parts, at, IsolationLevel.READ_UNCOMMITTED)
+        return {p: end if found[p] < 0 else found[p] for p, end in self.high_watermarks(topic).items()}
+
     def members(self, group: str) -> set[str]:
         future = self._admin.describe_consumer_groups([group], request_timeout=CALL_S)[group]
         found = self._result(future, ignore={KafkaError.GROUP_ID_NOT_FOUND})
         return {m.client_id for m in found.members} if found else set()
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
-        """Committed offsets of a group, wherever it has any."""
         request = [ConsumerGroupTopicPartitions(group)]
         answer = self._result(self._admin.list_consumer_group_offsets(request)[group])
         return {TopicPartition(t.topic, t.partition): t.offset for t in answer.topic_partitions or [] if t.offset >= 0}
 
-    def reader(self, starts: Mapping[TopicPartition, int]) -> Reader:
-        return KafkaReader(self._reading, starts, self._transport)
+    def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:
+        return KafkaReader(self._reading, starts, self._transport, committed=committed)
 
     def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> GroupReader:
         conf = {**self._reading, "client.id": member, "group.id": name}
@@ -199,10 +205,18 @@ class KafkaLog:
 class KafkaReader:
     """Reads partitions by assignment, without a group."""
 
-    def __init__(self, common: Mapping[str, Any], starts: Mapping[TopicPartition, int], transport: Transport) -> None:
-        self._consumer = Consumer(
-            {**CONSUMER, **_given(common), "group.id": "headrace-reader", "enable.partition.eof": True}, logger=log
-        )
+    def __init__(
+        self,
+        common: Mapping[str, Any],
+        starts: Mapping[TopicPartition, int],
+        transport: Transport,
+        *,
+        committed: bool = True,
+    ) -> None:
+        conf = {**CONSUMER, **_given(common), "group.id": "headrace-reader", "enable.partition.eof": True}
+        if not committed:
+            conf["isolation.level"] = "read_uncommitted"
+        self._consumer = Consumer(conf, logger=log)
         self._reached = dict(starts)
         self._intake = transport.intake(self._consumer)
         self._intake.direct(list(starts))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from headrace.errors import HeadraceError, TooManyFailures, TransactionAborted, Unavailable
 from headrace.log import faults
+from headrace.log.attempt import attempt
 from headrace.log.base import Chunk, GroupReader, Log, Output, Position, TopicPartition, Writer, read_range
 from headrace.log.processor import IDLE, Processor, Step
 
@@ -234,37 +234,20 @@ class ExactlyOnceLoop:
         self.status.records_in[chunk.tp.topic] = self.status.records_in.get(chunk.tp.topic, 0) + done
 
     def _attempt(self, chunk: Chunk, perform: Callable[[Step], None]) -> int:
-        """Process ``chunk``, in halves where user code fails, down to the record that does.
+        """Process ``chunk``; gives how many of its records are done with."""
 
-        Returns:
-            How many records, from the start, are done with.
-        """
-        try:
-            step = self._processor.process(chunk)
-        except HeadraceError:
-            raise
-        except Exception:  # the processor runs the user's code, which may raise anything
-            if not self._processor.atomic:
-                raise
-            if len(chunk) == 1:
-                self._fail(chunk, perform)
-                return 1
-            half = len(chunk) // 2
-            done = self._attempt(chunk.slice(0, half), perform)
-            if done < half:
-                return done
-            try:
-                return half + self._attempt(chunk.slice(half), perform)
-            except Unavailable:
-                return half
-        perform(step)
-        self._recent.append((len(chunk), 0))
-        return len(chunk) if step.consumed is None else step.consumed
+        def went_through(part: Chunk, step: Step) -> None:
+            perform(step)
+            self._recent.append((len(part), 0))
 
-    def _fail(self, chunk: Chunk, perform: Callable[[Step], None]) -> None:
+        def failed(one: Chunk, trace: str) -> None:
+            self._fail(one, trace, perform)
+
+        return attempt(self._processor, chunk, went_through, failed)
+
+    def _fail(self, chunk: Chunk, trace: str, perform: Callable[[Step], None]) -> None:
         if self._to_rebuild:
             return  # it was counted and dead-lettered when it was first met
-        trace = traceback.format_exc()
         letter = self._dead_letter(chunk, trace)
         self.status.failures += 1
         self._recent.append((1, 1))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 from typing import Literal
 
@@ -24,6 +25,7 @@ class _Entry:
     value: bytes | None
     transaction: _Transaction | None
     control: bool = False
+    at: float = field(default_factory=time.time)
 
     @property
     def visible(self) -> bool:
@@ -85,12 +87,25 @@ class MemoryLog:
         with self.lock:
             return {p: len(self.entries[TopicPartition(topic, p)]) for p in range(self.partitions(topic))}
 
+    def offsets_at(self, topic: str, when: datetime) -> dict[int, int]:
+        with self.lock:
+            found = {}
+            for p in range(self.partitions(topic)):
+                entries = self.entries[TopicPartition(topic, p)]
+                later = (i for i, e in enumerate(entries) if e.at >= when.timestamp())
+                found[p] = next(later, len(entries))
+            return found
+
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        with self.lock:
+            return {tp: at.offset for tp, at in self.groups.get(group, _Group()).committed.items()}
+
     def members(self, group: str) -> set[str]:
         with self.lock:
             return {m.member for m in self.groups.get(group, _Group()).members}
 
-    def reader(self, starts: Mapping[TopicPartition, int]) -> MemoryReader:
-        return MemoryReader(self, starts)
+    def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> MemoryReader:
+        return MemoryReader(self, starts, committed=committed)
 
     def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> MemoryGroupReader:
         return MemoryGroupReader(self, name, topics, member, listener)
@@ -100,6 +115,37 @@ class MemoryLog:
 
     def sender(self, name: str) -> MemorySender:
         return MemorySender(self)
+
+    def place(self, chunk: Chunk) -> None:
+        """Put committed records where they stood in another log; between them are gaps."""
+        with self.lock:
+            entries = self.entries.setdefault(chunk.tp, [])
+            for offset, key, value in zip(chunk.offsets.tolist(), chunk.keys, chunk.values, strict=True):
+                entries += [_Entry(None, None, None, control=True) for _ in range(offset - len(entries))]
+                entries.append(_Entry(key, value, None))
+
+    def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
+        """Set a group's committed offsets, as an operator's tool does."""
+        with self.lock:
+            placed = {tp: Position(at, at) for tp, at in positions.items()}
+            self.groups.setdefault(group, _Group()).committed.update(placed)
+
+    def erase(self, tp: TopicPartition, offset: int) -> bytes | None:
+        """Take a record away, as no broker does; gives its value. For tests of what looks for losses."""
+        with self.lock:
+            value = self.entries[tp][offset].value
+            self.entries[tp][offset] = _Entry(None, None, None, control=True)
+            return value
+
+    def give_up(self, tp: TopicPartition, offset: int) -> None:
+        """Make a record one of an aborted transaction."""
+        with self.lock:
+            self.entries[tp][offset].transaction = _Transaction("aborted")
+
+    def overwrite(self, tp: TopicPartition, offset: int, value: bytes | None) -> None:
+        """Put another value in a record's place."""
+        with self.lock:
+            self.entries[tp][offset].value = value
 
     def expire(self, group: str, member: str) -> None:
         """Drop a member as a broker does whose session has run out: it is not told until it calls."""
@@ -117,13 +163,16 @@ class MemoryLog:
         first_open = (i for i, e in enumerate(entries) if e.transaction is not None and e.transaction.state == "open")
         return next(first_open, len(entries))
 
-    def visible(self, tp: TopicPartition, start: int, limit: int) -> tuple[Chunk | None, int]:
+    def visible(
+        self, tp: TopicPartition, start: int, limit: int, *, committed: bool = True
+    ) -> tuple[Chunk | None, int]:
         """Up to ``limit`` visible records from ``start``, and the offset reached."""
-        end = self.stable_end(tp)
+        end = self.stable_end(tp) if committed else len(self.entries[tp])
         offsets: list[int] = []
         at = start
         for at in range(start, end):
-            if self.entries[tp][at].visible:
+            entry = self.entries[tp][at]
+            if entry.visible or not (committed or entry.control):
                 offsets.append(at)
                 if len(offsets) == limit:
                     break
@@ -148,12 +197,13 @@ class MemoryLog:
 class MemoryReader:
     """Reads partitions by assignment."""
 
-    def __init__(self, log: MemoryLog, starts: Mapping[TopicPartition, int]) -> None:
+    def __init__(self, log: MemoryLog, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> None:
         self._log = log
         self._at = dict(starts)
+        self._committed = committed
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
-        return _poll(self._log, self._at, set(), limit, timeout)
+        return _poll(self._log, self._at, set(), limit, timeout, committed=self._committed)
 
     def reached(self, tp: TopicPartition) -> int:
         return self._at[tp]
@@ -361,7 +411,13 @@ class MemorySender:
 
 
 def _poll(
-    log: MemoryLog, at: dict[TopicPartition, int], paused: set[TopicPartition], limit: int, timeout: float
+    log: MemoryLog,
+    at: dict[TopicPartition, int],
+    paused: set[TopicPartition],
+    limit: int,
+    timeout: float,
+    *,
+    committed: bool = True,
 ) -> list[Chunk]:
     deadline = time.monotonic() + timeout
     with log.lock:
@@ -369,7 +425,7 @@ def _poll(
             chunks: list[Chunk] = []
             before = dict(at)
             for tp in sorted(at.keys() - paused):
-                chunk, at[tp] = log.visible(tp, at[tp], limit - sum(map(len, chunks)))
+                chunk, at[tp] = log.visible(tp, at[tp], limit - sum(map(len, chunks)), committed=committed)
                 if chunk is not None:
                     chunks.append(chunk)
                 if sum(map(len, chunks)) >= limit:

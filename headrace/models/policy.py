@@ -70,6 +70,10 @@ class PolicyTimeline:
         known = self._by_partition.get(partition, [])
         return bool(known) and offset < known[0].offset
 
+    def of(self, partition: int) -> list[Marked]:
+        """The markers of a partition in the order of the log."""
+        return list(self._by_partition.get(partition, ()))
+
     def marked_partitions(self) -> set[int]:
         """Partitions that have a marker."""
         return set(self._by_partition)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -318,6 +319,54 @@ def test_reading_settled_waits_for_transactions_that_are_open(log: Log, unique: 
     writer.commit()
     thread.join(10)
     assert read == [b"late"]
+
+
+@both
+def test_a_reader_that_asks_for_it_sees_open_and_aborted_records_too(log: Log, unique: Unique) -> None:
+    name = topic(log, unique("t"))
+    writer = log.writer(unique("w"))
+    commit(writer, output(name, [b"a"]))  # 0; marker at 1
+    abort(writer, output(name, [b"x"]))  # 2; marker at 3
+    writer.begin()
+    writer.write_tracked([output(name, [b"open"])])  # 4
+    reader = log.reader({TopicPartition(name, 0): 0}, committed=False)
+    seen: list[tuple[int, bytes | None]] = []
+
+    def read() -> bool:
+        for chunk in reader.poll(100, 0.05):
+            seen.extend(zip(chunk.offsets.tolist(), chunk.values, strict=True))
+        return len(seen) >= 3
+
+    wait_for(read, 10, "three records, whatever became of their transactions")
+    reader.close()
+    writer.abort()
+    assert seen == [(0, b"a"), (2, b"x"), (4, b"open")]
+
+
+@both
+def test_offsets_at_a_time_are_those_of_the_first_records_that_came_then(log: Log, unique: Unique) -> None:
+    name = topic(log, unique("t"), 2)
+    writer = log.writer(unique("w"))
+    commit(writer, output(name, [b"a", b"b"]))  # 0, 1; marker at 2
+    later = datetime.now(UTC) + timedelta(milliseconds=20)
+    wait_for(lambda: datetime.now(UTC) > later, 5, "the clock to go on")
+    commit(writer, output(name, [b"c"]))  # 3; marker at 4
+    assert log.offsets_at(name, datetime(2000, 1, 1, tzinfo=UTC)) == {0: 0, 1: 0}
+    assert log.offsets_at(name, later) == {0: 3, 1: 0}
+    after = datetime.now(UTC) + timedelta(hours=1)
+    assert log.offsets_at(name, after) == {0: 5, 1: 0}
+
+
+@both
+def test_committed_offsets_of_a_whole_group_can_be_listed(log: Log, unique: Unique, join: Join) -> None:
+    name, group = topic(log, unique("t"), 2), unique("g")
+    assert log.committed(group) == {}
+    writer, member = log.writer(unique("w")), join(group, [name], "m")
+    turns(member)(lambda: bool(member.assigned), "the member is assigned")
+    writer.begin()
+    writer.send_offsets({TopicPartition(name, 1): Position(3, 0)}, member.reader)
+    writer.commit()
+    wait_for(lambda: log.committed(group) == {TopicPartition(name, 1): 3}, 5, "the commit shows")
 
 
 @both
@@ -900,16 +949,3 @@ def test_a_record_the_broker_refuses_fails_the_commit_and_the_writer_goes_on(
     writer.write(output(name, numbers(200, 300)))
     writer.commit()
     assert values(kafka, name) == numbers(200, 300)
-
-
-@pytest.mark.kafka
-def test_committed_offsets_of_a_whole_group_can_be_listed(kafka: KafkaLog, unique: Unique) -> None:
-    name, group = topic(kafka, unique("t"), 2), unique("g")
-    assert kafka.committed(group) == {}
-    writer, member = kafka.writer(unique("w")), Member(kafka, group, [name], "m")
-    turns(member)(lambda: bool(member.assigned), "the member is assigned")
-    writer.begin()
-    writer.send_offsets({TopicPartition(name, 1): Position(3, 0)}, member.reader)
-    writer.commit()
-    wait_for(lambda: kafka.committed(group) == {TopicPartition(name, 1): 3}, 5, "the commit shows")
-    member.reader.close()

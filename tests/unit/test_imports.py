@@ -33,6 +33,7 @@ INSIDE = {
     "log": LOG,
     "models": MODELS,
     "subscriber": MODELS,
+    "audit": {*MODELS, "audit"},
     "producer": LOG,
     "orders": MODELS,
     "service": LOG,

@@ -1,0 +1,1 @@
+"""The audit: what the platform promises, decided from the topics alone."""

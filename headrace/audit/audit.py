@@ -1,0 +1,58 @@
+"""The audit of a pipeline: what was published and decided, then each partition, every promise held against the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from headrace.audit.governed import decided, refused_elsewhere
+from headrace.audit.partition import PartitionAudit
+from headrace.audit.publications import whole
+from headrace.audit.recomputed import Recompute
+from headrace.audit.report import Report
+from headrace.audit.scope import Scope, Window, scopes
+from headrace.log.pipeline_log import PipelineLog
+
+EVERYTHING = Window()
+
+
+class Progress:
+    """Told how far an audit has come. This one does not care."""
+
+    def begins(self, records: int) -> None:
+        """About so many offsets will be read."""
+
+    def advanced(self, records: int) -> None:
+        """So many records more have been read."""
+
+
+def audit(
+    topics: PipelineLog,
+    recompute: Recompute | None = None,
+    window: Window = EVERYTHING,
+    progress: Progress | None = None,
+) -> Report:
+    """Read the topics of a pipeline, read_committed, and judge them.
+
+    Args:
+        topics: the pipeline's topics.
+        recompute: runs processors again; without it, what only that can decide is left out.
+        window: the inputs to judge.
+        progress: told how far it has come.
+
+    Raises:
+        ConfigError: the pipeline has no topics here.
+        Unavailable: Kafka or the registry is away.
+    """
+    told = progress or Progress()
+    report = Report()
+    partitions: Mapping[int, Scope] = scopes(topics, report, window)
+    told.begins(sum(scope.size for scope in partitions.values()))
+    whole(topics, report)
+    decisions = topics.topic("decisions")
+    state = decided(report, decisions, topics.read_control("decisions", settled=True))
+    advanced: Callable[[int], None] = told.advanced
+    models: set[str] = set()
+    for partition, scope in partitions.items():
+        models |= PartitionAudit(topics, report, partition, scope, state, advanced).run(recompute)
+    refused_elsewhere(report, topics.topic("workers"), topics.read_control("workers", settled=True), models)
+    return report

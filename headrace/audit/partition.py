@@ -1,0 +1,174 @@
+"""The audit of one partition: its topics are read into tables, and every rule about records is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from headrace.audit.outcomes import Place, Span, caused, rising, scored
+from headrace.audit.policies import agreed, markers_in, ruled
+from headrace.audit.recomputed import Recompute, Tables, expected, joined, preprocessed, settled_from
+from headrace.audit.report import Report
+from headrace.audit.scope import INPUTS, Scope
+from headrace.audit.tables import SCHEMAS, Read, decoded, tabulate
+from headrace.log.base import TopicPartition, read_range
+from headrace.log.pipeline_log import PipelineLog
+from headrace.models.catalog import Governance
+from headrace.models.policy import Marked
+
+CHUNK = 50_000
+_LABELS_KEPT = 4
+"""Label horizons that a pairing may look back over; see ``streams.pairing``."""
+
+
+@dataclass
+class PartitionAudit:
+    """The audit of one partition.
+
+    Args:
+        topics: the pipeline's topics.
+        report: takes what is found.
+        partition: its number.
+        scope: the offsets to read and to judge.
+        state: the decisions.
+        advanced: told how many records have been read.
+    """
+
+    topics: PipelineLog
+    report: Report
+    partition: int
+    scope: Scope
+    state: Governance
+    advanced: Callable[[int], None]
+
+    def run(self, recompute: Recompute | None) -> set[str]:
+        """Judge the partition; gives the models that scored in it."""
+        place = Place(self.report, self.partition, self.topics.topic, self._hidden)
+        features, marked = self._features()
+        t: Tables = {name: self._table(name) for name in SCHEMAS if name not in ("features", "predictions")}
+        t |= {"features": features, "predictions": self._predictions(marked)}
+        letters = {p: t["dead"].filter(_is("stage", p) & (pl.col("partition") == self.partition)) for p in INPUTS}
+        self._causes(place, t)
+        span = self.scope.judged["infer"]["features"]
+        answers = t["predictions"].rename({"features": "input"}).filter(span.holds("input"))
+        refused = letters["infer"].filter(_is("topic", "features") & span.holds("input"))
+        scored(place, span, features, answers, refused, marked)
+        if recompute is not None:
+            self._recomputed(place, t, letters, recompute)
+        return set(t["predictions"]["model"].cast(pl.String).unique()) - {""}
+
+    # Reading.
+
+    def _reads(self, name: str) -> Iterator[Read]:
+        span = self.scope.reads[name]
+        chunks = read_range(self.topics.log, {self.topics.tp(name, self.partition): (span.start, span.stop)}, CHUNK)
+        for read in decoded(self.topics, name, chunks):
+            self.advanced(len(read))
+            yield read
+
+    def _table(self, name: str) -> pl.DataFrame:
+        return tabulate(self.topics, name, self._reads(name))
+
+    def _features(self) -> tuple[pl.DataFrame, list[Marked]]:
+        """The features, and the markers among them once they are held against the decisions."""
+        marked: list[Marked] = []
+
+        def noting() -> Iterator[Read]:
+            for read in self._reads("features"):
+                marked.extend(markers_in(self.topics, read))
+                yield read
+
+        table = tabulate(self.topics, "features", noting())
+        span = self.scope.reads["features"]
+        where = TopicPartition(self.topics.topic("features"), self.partition)
+        return table, agreed(self.report, where, span, marked, self.state.activations.values())
+
+    def _predictions(self, marked: list[Marked]) -> pl.DataFrame:
+        """The predictions, each held against the policy in force."""
+
+        def judging() -> Iterator[Read]:
+            for read in self._reads("predictions"):
+                ruled(self.report, read, marked)
+                yield read
+
+        return tabulate(self.topics, "predictions", judging())
+
+    def _hidden(self, name: str, offset: int) -> bool:
+        """Whether a record stands at an offset where readers of committed records see none."""
+        tp = self.topics.tp(name, self.partition)
+        if not 0 <= offset < self.topics.log.high_watermarks(tp.topic)[self.partition]:
+            return False
+        reader = self.topics.log.reader({tp: offset}, committed=False)
+        try:
+            while reader.reached(tp) <= offset:
+                for chunk in reader.poll(1, 1.0):
+                    return int(chunk.offsets[0]) == offset
+            return False
+        finally:
+            reader.close()
+
+    # Judging.
+
+    def _causes(self, place: Place, t: Tables) -> None:
+        """Each outcome has its input, and stands in its order."""
+        made = [
+            ("features", "raw", t["features"].filter(pl.col("kind") == 0), "raw", "identity", "identity"),
+            ("predictions", "features", t["predictions"], "features", "identity", "identity"),
+            ("examples", "features", t["examples"], "features", "identity", "identity"),
+            ("examples", "labels", t["examples"], "labels", "label_identity", "identity"),
+            ("outcomes", "predictions", t["outcomes"], "predictions", "identity", "identity"),
+            ("outcomes", "labels", t["outcomes"], "labels", "label_identity", "identity"),
+        ]
+        for output, name, outcomes, column, mine, theirs in made:
+            caused(place, output, _named(outcomes, column, mine), name, t[name], theirs)
+        from_raw = t["labels"].filter(pl.col("raw") >= 0)
+        caused(place, "labels", _named(from_raw, "raw", None), "raw", t["raw"], "identity")
+        for name in ("raw", "features", "labels", "predictions"):
+            letters = t["dead"].filter(_is("topic", name) & (pl.col("partition") == self.partition))
+            caused(place, "dead", letters.rename({"bytes": "identity"}), name, t[name], "bytes")
+        rising(place, "features", _named(made[0][2], "raw", None), "raw")
+        rising(place, "labels", _named(from_raw, "raw", None), "raw")
+        for _, receipts in t["predictions"].group_by("shadow", pl.when("shadow").then("model")):
+            rising(place, "predictions", _named(receipts, "features", None).sort("o"), "features")
+
+    def _recomputed(self, place: Place, t: Tables, letters: dict[str, pl.DataFrame], recompute: Recompute) -> None:
+        p = self.topics.pipeline
+        spans = self.scope.judged["preprocess"]
+        found = self._again(recompute, "preprocess")
+        kept = p.horizon + p.lateness
+        span = self._after_history(spans["raw"], [("raw", t["raw"])], int(kept.total_seconds() * 1e6), t["raw"])
+        preprocessed(place, span, t, letters["preprocess"].filter(span.holds("input")), found)
+        spans = dict(self.scope.judged["join"])
+        found = self._again(recompute, "join")
+        lefts = [(name, t[name]) for name in INPUTS["join"]]
+        kept = _LABELS_KEPT * p.label_horizon
+        spans["labels"] = self._after_history(spans["labels"], lefts, int(kept.total_seconds() * 1e6), t["labels"])
+        joined(place, spans, t, letters["join"], found)
+
+    def _again(self, recompute: Recompute, processor: str) -> Tables:
+        stops = {name: span.stop for name, span in self.scope.judged[processor].items()}
+        return expected(self.topics, recompute(self.topics, processor, self.partition, stops, self.advanced))
+
+    def _after_history(
+        self, span: Span, inputs: list[tuple[str, pl.DataFrame]], kept: int, judged: pl.DataFrame
+    ) -> Span:
+        """The part of a span whose history is on the log still: all of it, where retention has taken nothing."""
+        cut = [table for name, table in inputs if self.scope.first[name] > 0]
+        if not cut:
+            return span
+        begun = max(int(table["time"][0]) for table in cut if table.height) if any(c.height for c in cut) else 0
+        start = settled_from(judged, begun + kept)
+        self.report.note("inputs not recomputed, as retention has taken their history", max(0, start - span.start))
+        return Span(max(span.start, start), span.stop)
+
+
+def _named(outcomes: pl.DataFrame, column: str, identity: str | None) -> pl.DataFrame:
+    """An outcomes table as the rules take it; without an identity, only where they come from can be judged."""
+    own = pl.lit(None, dtype=pl.UInt64) if identity is None else pl.col(identity)
+    return outcomes.select("o", pl.col(column).alias("input"), own.alias("identity"))
+
+
+def _is(column: str, value: str) -> pl.Expr:
+    return pl.col(column).cast(pl.String) == value

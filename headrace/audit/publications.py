@@ -1,0 +1,44 @@
+"""Every published model held against its digests, chunk by chunk."""
+
+from __future__ import annotations
+
+from headrace.audit.report import Report
+from headrace.errors import ModelRejected
+from headrace.log.base import read_all
+from headrace.log.pipeline_log import PipelineLog
+from headrace.models.catalog import Published, published
+from headrace.models.package import digest, fetch
+from headrace.records import ModelChunk
+
+_AT_ONCE = 50
+"""Records of the models topic in memory together: they are half a megabyte each."""
+
+
+def whole(topics: PipelineLog, report: Report) -> dict[str, Published]:
+    """Put every model together, and look at every chunk on the topic; gives the manifests."""
+    models = published(topics, settled=True)
+    tp = (topics.topic("models"), 0)
+    for model in models.values():
+        report.checked("manifest", "models", 1)
+        try:
+            fetch(topics, topics.log, model.manifest, model.offset)
+        except ModelRejected as e:
+            report.broken("manifest", "models", tp, [model.offset], str(e))
+    for chunk in read_all(topics.log, tp[0], limit=_AT_ONCE, settled=True):
+        for offset, record in topics.control_records(chunk):
+            if isinstance(record, ModelChunk):
+                report.checked("manifest", "chunks", 1)
+                if why := _altered(record, models):
+                    report.broken("manifest", "chunks", tp, [offset], why)
+    return models
+
+
+def _altered(chunk: ModelChunk, models: dict[str, Published]) -> str:
+    known = f"chunk {chunk.index} of model {chunk.model_id[:12]}"
+    model = models.get(chunk.model_id)
+    if model is None:
+        return f"{known} is there without a manifest"
+    wanted = model.manifest.chunks[chunk.index] if 0 <= chunk.index < len(model.manifest.chunks) else None
+    if digest(chunk.data) != wanted:
+        return f"{known} does not have the digest that the manifest states"
+    return ""

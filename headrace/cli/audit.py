@@ -1,0 +1,140 @@
+"""``headrace audit``: what the platform promises, decided from the topics alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from headrace.audit.audit import Progress as Told
+from headrace.audit.audit import audit as judge
+from headrace.audit.report import RULES, Report
+from headrace.audit.scope import Window
+from headrace.cli.connect import (
+    JsonOption,
+    KafkaOption,
+    PipelineName,
+    PropertyOption,
+    RegistryOption,
+    StateOption,
+    open_pipeline,
+    settings_from,
+)
+from headrace.cli.extras import platform_module
+from headrace.errors import ConfigError
+
+SHOWN = 50
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command()(audit)
+
+
+def audit(
+    pipeline: PipelineName,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Judge inputs that came from then on (ISO 8601, UTC).")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Judge inputs that came before then (ISO 8601, UTC).")
+    ] = None,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            help="Run the pipeline's own functions again, to see whether a result is missing that no topic tells of."
+        ),
+    ] = True,
+    kafka: KafkaOption = None,
+    registry: RegistryOption = None,
+    state: StateOption = None,
+    x: PropertyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide from the topics alone whether every promise was kept. Exits with 1 where one was not.
+
+    Each input has one outcome, each outcome its input; order is kept; no transaction is stuck; nothing came of an
+    aborted record; models are whole; each record was scored by the model in force at its offset; each activation was
+    approved on the evidence before it. It can run while the pipeline does.
+    """
+    window = Window(_time("--from", since), _time("--to", until))
+    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
+    again = platform_module("streams.recompute").recompute if recompute else None
+    with _Bar() as bar:
+        report = judge(there, again, window, bar)
+    if as_json:
+        typer.echo(json.dumps(report.plain()))
+    else:
+        _show(report, pipeline)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+class _Bar(Told):
+    """A bar on standard error, where that is a terminal."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> _Bar:
+        if self._bar.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.stop()
+
+    def begins(self, records: int) -> None:
+        self._task = self._bar.add_task("audit", total=records)
+
+    def advanced(self, records: int) -> None:
+        if self._task is not None:
+            self._bar.advance(self._task, records)
+
+
+def _show(report: Report, pipeline: str) -> None:
+    console = Console()
+    table = Table(
+        Column("rule", overflow="fold"),
+        Column("about", no_wrap=True),
+        Column("checked", justify="right"),
+        Column("violations", justify="right"),
+        title=f"audit of {pipeline}",
+    )
+    order = list(RULES)
+    last = ""
+    for (rule, subject), line in sorted(report.lines.items(), key=lambda item: order.index(item[0][0])):
+        said = RULES[rule] if rule != last else ""
+        last = rule
+        style = "bold red" if line.broken else None
+        table.add_row(said, subject, f"{line.checked:,}", f"{line.broken:,}", style=style)
+    console.print(table)
+    for what, count in report.notes.items():
+        console.print(f"{count:,} {what}", highlight=False)
+    if report.violations:
+        found = Table(
+            Column("rule", no_wrap=True), Column("where", overflow="fold"), "what is wrong", title="violations"
+        )
+        for v in report.violations[:SHOWN]:
+            found.add_row(v.rule, v.where, v.what)
+        console.print(found)
+        if len(report.violations) > SHOWN:
+            console.print(f"and {len(report.violations) - SHOWN:,} more listed with --json")
+    console.print("[bold green]every promise was kept[/]" if report.ok else "[bold red]promises were broken[/]")
+
+
+def _time(option: str, given: str | None) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        when = datetime.fromisoformat(given)
+    except ValueError:
+        raise ConfigError(f"{option} {given}: give a time as in 2026-11-25T14:00:00Z") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
