@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from bench import cores
 from headrace.config import Settings
+from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 from headrace.log.kafka import KafkaLog
 
@@ -58,7 +59,7 @@ def started() -> Iterator[Cluster]:
     """A fresh cluster for the length of the block."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name:
         folder = Path(name)
-        with Stack(folder / "state", heap_mb=HEAP_MB) as stack:
+        with Stack(folder / "state", layout=Layout(heap_mb=HEAP_MB)) as stack:
             kafka = stack.describe()["kafka"]
             assert kafka is not None, "a started stack has a broker"
             settings = Settings(bootstrap=stack.bootstrap, registry_url=stack.registry_url)

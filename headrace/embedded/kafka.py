@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headrace.embedded.java import JAVA, QUICK
-from headrace.embedded.ports import HOST
+from headrace.embedded.ports import HOST, named
 from headrace.embedded.server import Server
 from headrace.embedded.state import StateFolder
 
@@ -46,26 +47,49 @@ SETTINGS = {
 }
 
 
-def start(
-    jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], heap_mb: int, quick: bool = False
-) -> Server:
-    """Start Kafka, after formatting its storage where that was not done yet.
+REPLICATED = 3
+"""Brokers from which on topics have three replicas, of which two must have a record before it counts."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a cluster is laid out.
+
+    Attributes:
+        brokers: how many, each a controller too.
+        heap_mb: heap of each.
+        quick: they compile their code quickly and not as well.
+        through: port that a second listener of the first broker gives out as its address: for clients that
+            reach it by another way, a proxy or a tunnel; 0: there is none.
+    """
+
+    brokers: int = 1
+    heap_mb: int = 512
+    quick: bool = False
+    through: int = 0
+
+
+def start(jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], layout: Layout, node: int = 1) -> Server:
+    """Start one broker, after formatting its storage where that was not done yet.
 
     Raises:
         StackError: the storage cannot be formatted.
     """
-    settings = _write_settings(state, ports)
+    folder = state.broker(node)
+    settings = _write_settings(folder, ports, layout, node)
     java = [*JAVA, LOG_LEVEL, "-cp", ":".join(map(str, jars))]
-    _format(java, state, settings)
-    heap = [f"-Xms{heap_mb}m", f"-Xmx{heap_mb}m", *(QUICK if quick else ["-XX:+UseG1GC"])]
+    name = "Kafka" if layout.brokers == 1 else f"Kafka broker {node}"
+    _format(java, state, folder, settings)
+    heap = [f"-Xms{layout.heap_mb}m", f"-Xmx{layout.heap_mb}m", *(QUICK if layout.quick else ["-XX:+UseG1GC"])]
     cmd = [*java, *heap, "kafka.Kafka", str(settings)]
-    return Server("Kafka", cmd, state.kafka, state.logs / "kafka.log")
+    return Server(name, cmd, folder, state.logs / f"{folder.name}.log")
 
 
 class Probe:
     """Asks a starting Kafka for its metadata."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, brokers: int = 1) -> None:
+        self._brokers = brokers
         self._client = AdminClient(
             {
                 "bootstrap.servers": bootstrap,
@@ -76,37 +100,58 @@ class Probe:
         )
 
     def answers(self) -> bool:
-        """Whether the broker answers and takes part in its cluster."""
+        """Whether every broker takes part in the cluster."""
         try:
-            return len(self._client.list_topics(timeout=PROBE_S).brokers) == 1
+            return len(self._client.list_topics(timeout=PROBE_S).brokers) == self._brokers
         except KafkaException:
             return False
 
 
 def settings_file(state: StateFolder) -> Path:
-    """The file Kafka is started with; its path on a command line says whose process that is."""
+    """The file the first broker is started with; its path on a command line says whose process that is."""
     return state.kafka / "server.properties"
 
 
-def _write_settings(state: StateFolder, ports: dict[str, int]) -> Path:
-    listener = f"PLAINTEXT://{HOST}:{ports['kafka']}"
+def _write_settings(folder: Path, ports: dict[str, int], layout: Layout, node: int) -> Path:
+    listener = f"PLAINTEXT://{HOST}:{ports[named('kafka', node)]}"
+    voters = [f"{n}@{HOST}:{ports[named('controller', n)]}" for n in range(1, layout.brokers + 1)]
     settings = SETTINGS | {
-        "log.dirs": str(state.kafka / "data"),
-        "listeners": f"{listener},CONTROLLER://{HOST}:{ports['controller']}",
+        "node.id": str(node),
+        "log.dirs": str(folder / "data"),
+        "listeners": f"{listener},CONTROLLER://{HOST}:{ports[named('controller', node)]}",
         "advertised.listeners": listener,
-        "controller.quorum.voters": f"1@{HOST}:{ports['controller']}",
+        "controller.quorum.voters": ",".join(voters),
     }
-    file = settings_file(state)
+    if layout.through and node == 1:
+        settings["listeners"] += f",THROUGH://{HOST}:{ports['through']}"
+        settings["advertised.listeners"] += f",THROUGH://{HOST}:{layout.through}"
+        settings["listener.security.protocol.map"] += ",THROUGH:PLAINTEXT"
+        settings["inter.broker.listener.name"] = "PLAINTEXT"
+    if layout.brokers >= REPLICATED:
+        settings |= {key: "3" for key in settings if key.endswith("topic.replication.factor")}
+        settings |= {key: "3" for key in settings if key.endswith("log.replication.factor")}
+        settings |= {key: "2" for key in settings if key.endswith(".min.isr")}
+        settings["min.insync.replicas"] = "2"
+    file = folder / "server.properties"
     file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     return file
 
 
-def _format(java: list[str], state: StateFolder, settings: Path) -> None:
-    done = state.kafka / "formatted"
+def _format(java: list[str], state: StateFolder, folder: Path, settings: Path) -> None:
+    done = folder / "formatted"
     if done.exists():
         return
-    shutil.rmtree(state.kafka / "data", ignore_errors=True)  # what an interrupted format left
-    cluster = base64.urlsafe_b64encode(b"\0" + os.urandom(15)).rstrip(b"=").decode()  # may not begin with "-"
-    cmd = [*java, *QUICK, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)]
-    Server("Kafka's storage tool", cmd, state.kafka, state.logs / "kafka-format.log").finish(FORMAT_S)
+    shutil.rmtree(folder / "data", ignore_errors=True)  # what an interrupted format left
+    cmd = [*java, *QUICK, "kafka.tools.StorageTool", "format", "-t", _cluster(state), "-c", str(settings)]
+    log = state.logs / f"{folder.name}-format.log"
+    Server("Kafka's storage tool", cmd, folder, log).finish(FORMAT_S)
     done.touch()
+
+
+def _cluster(state: StateFolder) -> str:
+    """The cluster's id, the same for all its brokers."""
+    file = state.kafka / "cluster"
+    if not file.exists():
+        made = base64.urlsafe_b64encode(b"\0" + os.urandom(15)).rstrip(b"=").decode()  # may not begin with "-"
+        file.write_text(made)
+    return file.read_text()

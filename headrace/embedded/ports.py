@@ -12,17 +12,27 @@ from headrace.errors import StackError
 HOST = "127.0.0.1"
 # Below every system's ephemeral range: no outgoing connection may sit on a port while a broker restarts.
 RANGE = range(20_000, 32_000)
-NAMES = ("kafka", "controller", "registry", "management")
 
 
-def choose(file: Path) -> dict[str, int]:
-    """A free port for each of ``NAMES``; remembers the choice in ``file``."""
+def names(brokers: int = 1) -> list[str]:
+    """The names of the ports that a stack of so many brokers listens on; ``through`` is for one more way in."""
+    kafka = [named(name, node) for node in range(1, brokers + 1) for name in ("kafka", "controller")]
+    return [*kafka, "registry", "management", "through"]
+
+
+def named(name: str, node: int) -> str:
+    """Name of a broker's port: the first broker's have no number."""
+    return name if node == 1 else f"{name}-{node}"
+
+
+def choose(file: Path, brokers: int = 1) -> dict[str, int]:
+    """A free port for each of :func:`names`; remembers the choice in ``file``."""
     try:
         last = {name: int(port) for name, port in json.loads(file.read_text()).items()}
     except (OSError, ValueError, AttributeError):
         last = {}
     chosen: dict[str, int] = {}
-    for name in NAMES:
+    for name in names(brokers):
         port = last.get(name, 0)
         chosen[name] = port if port in RANGE and is_free(port) else _any(set(chosen.values()))
     file.write_text(json.dumps(chosen))

@@ -11,10 +11,12 @@ from typing import Self, TypedDict
 
 from headrace.embedded import kafka, ports, registry
 from headrace.embedded.download import Installed, install
+from headrace.embedded.kafka import Layout
 from headrace.embedded.server import Server
 from headrace.embedded.state import StateFolder
 from headrace.errors import StackError
 
+SINGLE = Layout()
 READY_S = 90.0
 POLL_S = 0.02
 
@@ -51,22 +53,20 @@ class Stack:
     Args:
         state: folder of data and logs; made where it is not there.
         fresh: begin with no data; a second ``start`` of the same stack keeps what the first one wrote.
-        heap_mb: Kafka's heap.
-        quick: Kafka compiles its code quickly and not as well: less work at the start, for runs of minutes.
+        layout: how Kafka is laid out.
         registry: whether to start the schema registry too.
     """
 
     def __init__(
-        self, state: Path, *, fresh: bool = False, heap_mb: int = 512, registry: bool = True, quick: bool = False
+        self, state: Path, *, fresh: bool = False, registry: bool = True, layout: Layout = SINGLE
     ) -> None:
         self._state = StateFolder(state)
         self._fresh = fresh
-        self._heap_mb = heap_mb
-        self._quick = quick
+        self._layout = layout
         self._with_registry = registry
         self._installed: Installed | None = None
         self._ports: dict[str, int] = {}
-        self._kafka: Server | None = None
+        self._brokers: dict[int, Server] = {}
         self._registry: Server | None = None
 
     def __enter__(self) -> Self:
@@ -85,8 +85,13 @@ class Stack:
 
     @property
     def bootstrap(self) -> str:
-        """Kafka's ``host:port``."""
-        return f"{ports.HOST}:{self._ports['kafka']}"
+        """Kafka's ``host:port``, of every broker."""
+        return ",".join(self._addresses())
+
+    @property
+    def through(self) -> int:
+        """Port at which the first broker answers those who come by the layout's other way."""
+        return self._ports["through"]
 
     @property
     def registry_url(self) -> str:
@@ -95,7 +100,7 @@ class Stack:
 
     def describe(self) -> Description:
         """Addresses, process ids and log files."""
-        one, other = self._kafka, self._registry
+        one, other = self._brokers.get(1), self._registry
         return {
             "kafka": {"bootstrap": self.bootstrap, "pid": one.pid, "log": str(one.log)} if one else None,
             "registry": {"url": self.registry_url, "pid": other.pid, "log": str(other.log)} if other else None,
@@ -110,7 +115,7 @@ class Stack:
                 Nothing is left running.
             DownloadError: a part is missing and cannot be fetched.
         """
-        if self._kafka is not None:
+        if self._brokers:
             raise StackError(f"this stack already runs, at {self.bootstrap}")
         self._installed = install()
         self._state.claim()
@@ -119,10 +124,11 @@ class Stack:
             if self._fresh:
                 self._state.wipe()
                 self._fresh = False
-            self._ports = ports.choose(self._state.ports)
+            self._ports = ports.choose(self._state.ports, self._layout.brokers)
             if self._with_registry:
                 self._registry = registry.start(self._installed.registry, self._state, self._ports)
-            self._kafka = kafka.start(self._installed.kafka, self._state, self._ports, self._heap_mb, self._quick)
+            for node in range(1, self._layout.brokers + 1):
+                self._brokers[node] = self._started(node)
             self._until_ready()
         except OSError as e:
             self.stop()
@@ -133,7 +139,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop both servers and let the folder go; their data stays. Does nothing where none runs."""
-        running = [server for server in (self._kafka, self._registry) if server is not None]
+        running = self._servers()
         if not running:
             return self._state.release()
         self._state.unpublish()
@@ -141,29 +147,32 @@ class Stack:
             server.terminate()
         for server in running:
             server.stop()
-        self._kafka = self._registry = None
+        self._brokers, self._registry = {}, None
         return self._state.release()
 
     def check(self) -> None:
         """Raises:
         StackError: a server has died; the message quotes the end of its log.
         """
-        for server in (self._kafka, self._registry):
-            if server is not None:
-                server.check()
+        for server in self._servers():
+            server.check()
 
-    def kill_broker(self) -> None:
-        """End Kafka at once, as a power cut would; its data stays."""
-        if self._kafka is not None:
-            self._kafka.kill()
+    def kill_broker(self, node: int = 1) -> None:
+        """End a broker at once, as a power cut would; its data stays."""
+        if node in self._brokers:
+            self._brokers[node].kill()
 
-    def restart_broker(self) -> None:
-        """Start Kafka again at the same address, after stopping it where it still runs."""
+    def stop_broker(self, node: int = 1) -> None:
+        """End a broker as an operator does."""
+        if node in self._brokers:
+            self._brokers[node].stop()
+
+    def restart_broker(self, node: int = 1) -> None:
+        """Start a broker again at the same address, after stopping it where it still runs."""
         if self._installed is None:
             raise StackError("this stack was not started: there is no broker to restart")
-        if self._kafka is not None:
-            self._kafka.stop()
-        self._kafka = kafka.start(self._installed.kafka, self._state, self._ports, self._heap_mb, self._quick)
+        self.stop_broker(node)
+        self._brokers[node] = self._started(node)
         self._until_ready()
 
     def stop_registry(self) -> None:
@@ -180,8 +189,21 @@ class Stack:
             self._registry = registry.start(self._installed.registry, self._state, self._ports)
             self._until_ready()
 
+    def _addresses(self) -> list[str]:
+        nodes = range(1, self._layout.brokers + 1)
+        return [f"{ports.HOST}:{self._ports[ports.named('kafka', node)]}" for node in nodes]
+
+    def _servers(self) -> list[Server]:
+        return [*self._brokers.values(), *([self._registry] if self._registry is not None else [])]
+
+    def _started(self, node: int) -> Server:
+        assert self._installed is not None
+        return kafka.start(self._installed.kafka, self._state, self._ports, self._layout, node)
+
     def _until_ready(self) -> None:
-        waiting: dict[str, Callable[[], bool]] = {"Kafka": kafka.Probe(self.bootstrap).answers}
+        # Each is asked by itself: the others go on telling of one that was killed until its session ends.
+        probes = [kafka.Probe(address, self._layout.brokers) for address in self._addresses()]
+        waiting: dict[str, Callable[[], bool]] = {"Kafka": lambda: all(probe.answers() for probe in probes)}
         if self._registry is not None:
             waiting["the schema registry"] = lambda: registry.answers(self._ports)
         deadline = time.monotonic() + READY_S

@@ -66,6 +66,12 @@ class StateFolder:
             self.release()
             raise StackError(f"no space left on the disk of {self.path}: {free >> 20} MB free, free some")
 
+    def broker(self, node: int) -> Path:
+        """Folder of one broker of a cluster, there from now on."""
+        folder = self.kafka if node == 1 else self.path / f"kafka-{node}"
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def release(self) -> None:
         """Let the folder go; nothing happens where it was not claimed."""
         if self._lock is not None:
@@ -86,8 +92,9 @@ class StateFolder:
 
     def wipe(self) -> None:
         """Remove the data of both servers. Nothing else that lies in the folder is touched."""
-        for folder in (self.kafka, self.registry):
+        for folder in (self.kafka, self.registry, *self.path.glob("kafka-*")):
             shutil.rmtree(folder)
+        for folder in (self.kafka, self.registry):
             folder.mkdir()
 
     def publish(self, description: Mapping[str, object]) -> None:

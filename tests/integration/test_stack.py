@@ -20,6 +20,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from headrace import launch
 from headrace.config import Settings
+from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 from headrace.errors import StackError
 from tests.waiting import wait_for
@@ -40,6 +41,7 @@ except HeadraceError as e:
 OWNER = """
 import json, sys, time
 from pathlib import Path
+from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 with Stack(Path(sys.argv[1])) as stack:
     print(json.dumps(stack.describe()), flush=True)
@@ -195,7 +197,7 @@ def test_a_failed_start_quotes_the_log_and_leaves_nothing_running(tmp_path: Path
     mine = psutil.Process()
     before = {child.pid for child in mine.children(recursive=True)}
     with pytest.raises(StackError, match=r"(?s)^Kafka ended with code 1: .*\n.*kafka\.log:\n.*heap"):
-        Stack(tmp_path / "state", heap_mb=1).start()
+        Stack(tmp_path / "state", layout=Layout(heap_mb=1)).start()
     assert {child.pid for child in mine.children(recursive=True)} == before
     assert not (tmp_path / "state" / "stack.json").exists()
 
