@@ -38,6 +38,8 @@ SETTINGS = {
     "offsets.retention.minutes": str(10 * 365 * 24 * 60),
     "offsets.topic.num.partitions": "4",
     "offsets.topic.replication.factor": "1",
+    # What a dead worker left open holds readers back: look for it every second.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "4",
     "share.coordinator.state.topic.replication.factor": "1",

@@ -57,9 +57,7 @@ class Stack:
         registry: whether to start the schema registry too.
     """
 
-    def __init__(
-        self, state: Path, *, fresh: bool = False, registry: bool = True, layout: Layout = SINGLE
-    ) -> None:
+    def __init__(self, state: Path, *, fresh: bool = False, registry: bool = True, layout: Layout = SINGLE) -> None:
         self._state = StateFolder(state)
         self._fresh = fresh
         self._layout = layout

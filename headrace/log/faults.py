@@ -1,4 +1,4 @@
-"""Fault points: numbered places in the exactly-once loop where a test can end the process.
+"""Fault points: the steps in the exactly-once loop where a test can end the process.
 
 ``HEADRACE_FAULT=after_write:3`` kills the process, as ``kill -9`` would, at the third pass of that point.
 Without the variable a point costs one comparison.
@@ -10,7 +10,8 @@ import os
 import signal
 from typing import Literal
 
-Point = Literal["after_read", "after_begin", "after_write", "after_offsets", "after_commit"]
+Point = Literal["after_read", "after_begin", "after_write", "after_offsets", "after_commit", "after_tracked"]
+"""The steps, in order; ``after_tracked``: records whose offsets are asked are written, those that name them not yet."""
 
 _armed, _, _count = os.environ.get("HEADRACE_FAULT", "").partition(":")
 _left = int(_count or 1)

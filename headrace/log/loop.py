@@ -278,7 +278,9 @@ class ExactlyOnceLoop:
             for output in outputs:
                 self._writer.write(output)
         else:
-            self._write(tracked(self._writer.write_tracked(outputs)), None)
+            offsets = self._writer.write_tracked(outputs)
+            faults.point("after_tracked")
+            self._write(tracked(offsets), None)
         for output in outputs:
             self.status.records_out[output.tp.topic] = self.status.records_out.get(output.tp.topic, 0) + len(output)
 

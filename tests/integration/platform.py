@@ -20,10 +20,12 @@ from headrace.launch import command
 from headrace.log.base import read_all
 from headrace.log.kafka import KafkaLog
 from headrace.log.pipeline_log import PipelineLog
+from headrace.models.catalog import governance
 from headrace.models.package import Package, digest, publication
 from headrace.models.session import runtime_fingerprint
+from headrace.orders import order_approval, write
 from headrace.pipeline import Binary, Drift, Pipeline, Training
-from headrace.records import Certificate, Lineage, ModelManifest
+from headrace.records import Activated, Certificate, GateResult, Lineage, ModelManifest
 from headrace.registry import ConfluentRegistry
 from headrace.windows import Window, rolling_sums
 from streams.retrain.export import to_onnx_bytes
@@ -144,11 +146,11 @@ class Platform:
             for child in children.values():
                 stop(child)
 
-    def start(self, worker: str, fault: str = "") -> subprocess.Popen[bytes]:
-        """Start one processor under a worker name."""
+    def start(self, worker: str, fault: str = "", bootstrap: str = "") -> subprocess.Popen[bytes]:
+        """Start one processor under a worker name, to end at a fault point, to reach Kafka by another way."""
         environment = os.environ | {
             "TOY_PIPELINE": self.topics.pipeline.name,
-            "HEADRACE_BOOTSTRAP": self.settings.bootstrap,
+            "HEADRACE_BOOTSTRAP": bootstrap or self.settings.bootstrap,
             "HEADRACE_REGISTRY_URL": self.settings.registry_url,
             "HEADRACE_FAULT": fault,
         }
@@ -206,6 +208,26 @@ class Platform:
         writer.commit()
         writer.close()
         return package.manifest
+
+    def activate(self, seed: int, *, shadows: Sequence[str] = (), share: int = 100) -> str:
+        """Publish a model with passed gates and approve it; gives its id. `govern` does the rest."""
+        model_id = model_package(self.topics.pipeline, seed).manifest.model_id
+        passed = GateResult(model_id=model_id, gate="quality", passed=True, mode="block", summary="", evidence="{}")
+        write(self.topics, "decisions", [passed], [model_id])
+        self.publish(seed)
+        order_approval(self.topics, model_id, "test", shadows=shadows, share=share)
+        return model_id
+
+    def wait_ruling(self, model_id: str) -> Activated:
+        """Wait until a model's activation is on the log."""
+
+        def ruling() -> Activated | None:
+            found = governance(self.topics).in_force
+            return found if found is not None and found.policy.champion == model_id else None
+
+        found = wait_for(ruling, 40, f"{model_id[:12]} to rule")
+        assert found is not None
+        return found
 
 
 def model_package(pipeline: Pipeline, seed: int) -> Package:

@@ -19,11 +19,10 @@ from headrace.log.memory import MemoryLog
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import governance
 from headrace.models.evidence import evidence_hash
-from headrace.orders import order_approval, order_rollback, write
+from headrace.orders import order_rollback
 from headrace.records import (
     Activated,
     Approval,
-    GateResult,
     ModelChunk,
     PartitionOffset,
     Policy,
@@ -35,8 +34,7 @@ from headrace.records import (
 )
 from headrace.topics import TOPICS
 from streams.recompute import recompute
-from tests.integration.platform import POISON, Platform, clicks, model_package
-from tests.integration.test_platform import activate, wait_ruling
+from tests.integration.platform import POISON, Platform, clicks
 from tests.waiting import wait_for
 
 GROUPS = ("preprocess", "infer", "join")
@@ -51,16 +49,13 @@ def good(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Platfo
         platform.push(rows.with_columns(price=pl.when(click_id="c7").then(POISON).otherwise("price")))
         platform.push_bytes([None, b"\x01nonsense"])
         platform.push(rows.filter(kind="result").tail(1))  # a label once more
-        first = activate(platform, 1)
-        wait_ruling(platform, first)
+        first = platform.activate(1)
+        platform.wait_ruling(first)
         platform.push(clicks(300, 100))
-        second = activate(platform, 2, shadows=(first,))
-        wait_ruling(platform, second)
+        second = platform.activate(2, shadows=(first,))
+        platform.wait_ruling(second)
         platform.push(clicks(400, 100))
-        third = model_package(platform.topics.pipeline, 3).manifest.model_id
-        write(platform.topics, "decisions", [_passed(third)], [third])
-        platform.publish(3)
-        order_approval(platform.topics, third, "test", share=30)
+        platform.activate(3, share=30)
         wait_for(lambda: len(governance(platform.topics).activations) == 3, 40, "a shared policy")
         platform.push(clicks(500, 100))
         order_rollback(platform.topics, "test", "back")
@@ -132,10 +127,6 @@ def rows_of(topics: PipelineLog, name: str) -> pl.DataFrame:
         where = [pl.lit(chunk.tp.partition).alias("p"), pl.Series("o", chunk.offsets[decoded.places()])]
         frames.append(decoded.frame().with_columns(where))
     return pl.concat(frames)
-
-
-def _passed(model_id: str) -> GateResult:
-    return GateResult(model_id=model_id, gate="quality", passed=True, mode="block", summary="", evidence="{}")
 
 
 def _caught_up(platform: Platform) -> bool:

@@ -31,28 +31,6 @@ def platform(unique: Callable[[str], str], settings: Settings, tmp_path: Path) -
     return Platform(unique("toy"), settings, tmp_path)
 
 
-def activate(platform: Platform, seed: int, *, shadows: tuple[str, ...] = ()) -> str:
-    """Publish a model with passed gates and approve it; gives its id. `govern` does the rest."""
-    model_id = model_package(platform.topics.pipeline, seed).manifest.model_id
-    passed = GateResult(model_id=model_id, gate="quality", passed=True, mode="block", summary="", evidence="{}")
-    write(platform.topics, "decisions", [passed], [model_id])
-    platform.publish(seed)
-    order_approval(platform.topics, model_id, "test", shadows=shadows)
-    return model_id
-
-
-def wait_ruling(platform: Platform, model_id: str) -> Activated:
-    """Wait until a model's activation is on the log."""
-
-    def ruling() -> Activated | None:
-        found = governance(platform.topics).in_force
-        return found if found is not None and found.policy.champion == model_id else None
-
-    found = wait_for(ruling, 40, f"{model_id[:12]} to rule")
-    assert found is not None
-    return found
-
-
 def mark_by_hand(platform: Platform, policy: Policy, partitions: int, name: str) -> dict[int, int]:
     """Write markers and their Activated record without `govern`; gives the markers' offsets."""
     topics = platform.topics
@@ -112,11 +90,11 @@ def test_a_year_in_small_every_record_has_one_outcome(platform: Platform) -> Non
         platform.push_bytes([None, b"\x01nonsense", b"\x00\x00\x0f\xff\xffbody"])
         platform.push(rows.filter(pl.col("kind") == "result").tail(1))
         platform.wait_rows("features", 1200)
-        first = activate(platform, 1)
-        wait_ruling(platform, first)
+        first = platform.activate(1)
+        platform.wait_ruling(first)
         platform.push(clicks(1200, 300))
-        second = activate(platform, 2, shadows=(first,))
-        wait_ruling(platform, second)
+        second = platform.activate(2, shadows=(first,))
+        platform.wait_ruling(second)
         platform.push(clicks(1500, 300))
         platform.wait_rows("outcomes", 1800)
         wait_for(lambda: platform.rows("predictions").filter(ANSWERS).height == 1800, 30, "1800 answers")
@@ -167,14 +145,14 @@ def test_every_processor_killed_and_started_from_nothing_comes_to_the_same_end(p
     names = ("preprocess-0", "join-0", "infer-0", "govern-0")
     workers = [platform.start(n) for n in names]
     platform.push(clicks(0, 600))
-    model = activate(platform, 3)
+    model = platform.activate(3)
     platform.wait_rows("features", 200)
     for worker in workers:
         worker.kill()
         worker.wait()
     platform.push(clicks(600, 600))
     with platform.running(*names):
-        wait_ruling(platform, model)
+        platform.wait_ruling(model)
         platform.wait_rows("outcomes", 1200, 90)
     assert_each_answered_once(platform)
     assert platform.rows("outcomes")["id"].is_duplicated().sum() == 0
@@ -227,8 +205,8 @@ def test_records_before_the_first_marker_are_scored_under_it_or_passed_over(plat
 
 def test_a_broken_model_is_rejected_and_the_policy_in_force_stays(platform: Platform) -> None:
     with platform.running("preprocess-0", "infer-0", "govern-0"):
-        good = activate(platform, 7)
-        wait_ruling(platform, good)
+        good = platform.activate(7)
+        platform.wait_ruling(good)
         garbage = b"this is no ONNX at all" * 10
         bad = digest(garbage)
         passed = GateResult(model_id=bad, gate="quality", passed=True, mode="block", summary="", evidence="{}")
@@ -246,8 +224,8 @@ def test_a_broken_model_is_rejected_and_the_policy_in_force_stays(platform: Plat
 
 def test_partitions_added_later_get_a_marker_before_their_records_are_scored(platform: Platform) -> None:
     with platform.running("preprocess-0", "infer-0", "govern-0"):
-        model = activate(platform, 9)
-        wait_ruling(platform, model)
+        model = platform.activate(9)
+        platform.wait_ruling(model)
         platform.push(clicks(0, 100))
         platform.wait_rows("predictions", 100)
         for name in ("raw", "features", "labels", "predictions", "dead"):
@@ -299,12 +277,12 @@ def test_a_registry_that_is_away_pauses_the_stream_and_loses_nothing(platform: P
 
 def test_rollback_puts_the_earlier_policy_in_force_by_the_same_path(platform: Platform) -> None:
     with platform.running("preprocess-0", "infer-0", "govern-0"):
-        first = activate(platform, 11)
-        wait_ruling(platform, first)
-        second = activate(platform, 12)
-        wait_ruling(platform, second)
+        first = platform.activate(11)
+        platform.wait_ruling(first)
+        second = platform.activate(12)
+        platform.wait_ruling(second)
         order_rollback(platform.topics, "test", "worse than before")
-        back = wait_ruling(platform, first)
+        back = platform.wait_ruling(first)
         platform.push(clicks(0, 50))
         platform.wait_rows("predictions", 50)
     assert back.reason == "rollback"
@@ -314,11 +292,11 @@ def test_rollback_puts_the_earlier_policy_in_force_by_the_same_path(platform: Pl
 def test_a_subscriber_changes_models_without_a_restart(platform: Platform) -> None:
     rows = pl.DataFrame({"id": ["a", "b"], "price": [0.2, 0.8], "seen_10m": [1, 3]})
     with platform.running("govern-0"), ModelSubscriber(platform.topics, "shop", ("price", "seen_10m")) as models:
-        first = activate(platform, 13)
-        wait_ruling(platform, first)
+        first = platform.activate(13)
+        platform.wait_ruling(first)
         models.wait(20)
         before = models.score(rows)
-        second = activate(platform, 14)
+        second = platform.activate(14)
         wait_for(lambda: models.in_force is not None and models.in_force.policy.champion == second, 40, "the swap")
         after = models.score(rows)
     assert before.model_ids == [first, first]
@@ -343,8 +321,8 @@ def test_a_processor_serves_health_and_metrics(platform: Platform) -> None:
 
 def test_workers_report_what_they_loaded(platform: Platform) -> None:
     with platform.running("infer-0", "govern-0"):
-        model = activate(platform, 15)
-        wait_ruling(platform, model)
+        model = platform.activate(15)
+        platform.wait_ruling(model)
 
         def statuses() -> set[tuple[str, str]]:
             found = (r for _, r in platform.topics.read_control("workers"))

@@ -63,7 +63,10 @@ class Demo:
         """Everything, and the report; True where the account balances."""
         control.down(self._settings.state)
         self._say("starting a real Kafka and a schema registry")
-        with ThreadPoolExecutor(1) as beside, Stack(self._settings.state, fresh=True, layout=Layout(quick=True)) as stack:
+        with (
+            ThreadPoolExecutor(1) as beside,
+            Stack(self._settings.state, fresh=True, layout=Layout(quick=True)) as stack,
+        ):
             events = beside.submit(flight_events, self._months)
             self._say(f"Kafka at {stack.bootstrap}, registry at {stack.registry_url}")
             here = self._settings.model_copy(update={"bootstrap": stack.bootstrap, "registry_url": stack.registry_url})

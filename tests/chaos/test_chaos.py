@@ -1,0 +1,43 @@
+"""The short run: twenty faults of every kind that one broker can suffer, under load, and a clean audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.run import Chaos, Plan
+from tests.chaos.schedule import BRIEF, CLUSTER, KINDS, POINTS, SINGLE_BROKER, schedule
+
+PLAN = Plan(seed=5, faults=20, records=10_000, kinds=BRIEF)
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(420)
+def test_twenty_faults_lose_nothing_double_nothing_and_mix_no_models(tmp_path: Path) -> None:
+    result = Chaos(PLAN, tmp_path, print).run()
+    assert result.violations == []
+    assert set(result.faults) == set(BRIEF)
+    assert sum(result.faults.values()) == 20
+    assert result.records >= 10_000
+    assert result.answers >= 5_000
+    ordered = ("activate", "rollback", "govern_approved", "govern_markers")
+    assert result.activations == 1 + sum(
+        result.faults[kind] for kind in ordered
+    )  # each order once, however govern died
+
+
+def test_a_schedule_is_a_function_of_its_seed() -> None:
+    workers = PLAN.workers
+    assert schedule(7, 50, SINGLE_BROKER, workers) == schedule(7, 50, SINGLE_BROKER, workers)
+    assert schedule(7, 50, SINGLE_BROKER, workers) != schedule(8, 50, SINGLE_BROKER, workers)
+
+
+def test_a_long_schedule_does_everything_to_everyone() -> None:
+    faults = schedule(1, 600, KINDS, PLAN.workers, brokers=3)
+    assert {f.kind for f in faults} == set(KINDS)
+    assert {f.target for f in faults if f.kind == "kill"} == set(PLAN.workers)
+    assert {f.target for f in faults if f.kind in ("broker", "bounce")} == {"1", "2", "3"}
+    assert {f.point for f in faults if f.kind == "step"} == set(POINTS) - {"after_tracked"}
+    assert {f.together for f in faults} == {True, False}
+    assert {f.kind for f in schedule(1, len(CLUSTER), CLUSTER, PLAN.workers, 3)} == set(CLUSTER)
