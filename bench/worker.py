@@ -34,6 +34,7 @@ class Worker(Process):
         run = ["run", processor, "--pipeline", loaded.reference, "--worker-id", name]
         run += ["--commit-ms", str(commit_ms), "--port", str(self._port)]
         environment = {
+            "HEADRACE_UNSIGNED_MODELS": "accept",
             "HEADRACE_BOOTSTRAP": loaded.cluster.settings.bootstrap,
             "HEADRACE_REGISTRY_URL": loaded.cluster.settings.registry_url,
             "HEADRACE_MLFLOW_URI": "",

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from headrace.cli.connect import open_pipeline, settings_from
 from headrace.errors import HeadraceError, SchemaError, Unavailable
+from headrace.models.signing import Trust
 from headrace.subscriber import ModelSubscriber
 
 MOST_ROWS = 10_000
@@ -72,7 +73,8 @@ def main() -> None:
     try:
         settings = settings_from(given.kafka, given.registry, None, None)
         topics = open_pipeline(given.pipeline, settings, "scoring-service")
-        with ModelSubscriber(topics, "scoring-service", topics.pipeline.inputs) as models:
+        trust = Trust.of(settings)
+        with ModelSubscriber(topics, "scoring-service", topics.pipeline.inputs, trust) as models:
             uvicorn.run(create_app(models), host=given.host, port=given.port, log_level="warning")
     except HeadraceError as e:
         parser.exit(e.exit_code, f"scoring-service: {e}\n")

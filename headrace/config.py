@@ -19,6 +19,8 @@ from headrace.errors import ConfigError
 
 CONFIG_FILE = "headrace.toml"
 STACK_FILE = "stack.json"
+KEYS, STACK_KEY = "keys", "stack"
+"""Folder of keys in the state folder, and the name of the pair that the embedded stack makes."""
 
 
 class Settings(BaseSettings):
@@ -54,6 +56,14 @@ class Settings(BaseSettings):
     """Pipeline name -> ``package.module:attribute`` or ``file.py:attribute``."""
     replication_factor: int = 1
     """Replicas of each topic headrace creates."""
+    signing_key: Path | None = None
+    """Private key (PEM file) that retrain signs models with; none: the embedded stack's, where that is used."""
+    trusted_keys: list[Path] = []
+    """Public keys (PEM files) whose models are used; none: the embedded stack's, where that is used."""
+    revoked_keys: list[Path] = []
+    """Public keys whose models are used no longer, whatever else is said of them."""
+    unsigned_models: Literal["refuse", "accept"] = "refuse"
+    """Whether models without a signature are used."""
     mlflow_uri: str = ""
     """MLflow tracking URI; empty: no tracking."""
 
@@ -75,7 +85,7 @@ class Settings(BaseSettings):
             ConfigError: no Kafka is named and no embedded stack runs in the state folder.
         """
         if self.bootstrap and self.registry_url:
-            return self
+            return self.with_keys()
         stack = running_stack(self.state)
         if stack is None:
             missing = "Kafka" if not self.bootstrap else "schema registry"
@@ -83,12 +93,18 @@ class Settings(BaseSettings):
                 f"no {missing} is named and no stack runs in {self.state}: start one with `headrace up`, "
                 "or name yours with --kafka HOST:PORT and --registry URL"
             )
-        return self.model_copy(
-            update={
-                "bootstrap": self.bootstrap or stack["kafka"]["bootstrap"],
-                "registry_url": self.registry_url or stack["registry"]["url"],
-            }
-        )
+        update = {
+            "bootstrap": self.bootstrap or stack["kafka"]["bootstrap"],
+            "registry_url": self.registry_url or stack["registry"]["url"],
+        }
+        return self.model_copy(update=update).with_keys()
+
+    def with_keys(self) -> Settings:
+        """These settings with the keys of the embedded stack's folder, where there are such and none were given."""
+        private, public = (self.state.absolute() / KEYS / f"{STACK_KEY}{end}" for end in (".pem", ".pub"))
+        if self.signing_key or self.trusted_keys or not public.exists():
+            return self
+        return self.model_copy(update={"signing_key": private, "trusted_keys": [public]})
 
 
 def load_settings(**given: Any) -> Settings:

@@ -128,6 +128,9 @@ class Pipeline:
     gates: Gates = field(default_factory=Gates)
     failure_limit: float = 0.5
     """Share of a batch's records on which user code may fail before the worker stops."""
+    function_limit: timedelta = timedelta(seconds=30)
+    """How long ``features`` or ``labels`` may take on a batch. It is then halved down to the records on which they do
+    not return, which are dead-lettered; each part may take a third of that at least."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", self.name):

@@ -209,6 +209,23 @@ class DeadLetter(Record):
     traceback: str | None = None
 
 
+class DeadRetry(Record):
+    """The trace of a retry."""
+
+    letter_partition: int
+    letter_offset: int
+    topic: str
+    partition: int
+    offset: int
+    by: str
+    at: datetime = Field(default_factory=now)
+
+    @property
+    def where(self) -> str:
+        """Where the record now stands, as people read it."""
+        return f"{self.topic}[{self.partition}] {self.offset}"
+
+
 class Metric(Record):
     model_id: str
     name: str
@@ -234,6 +251,7 @@ CONTROL_RECORDS: dict[str, type[Record]] = {
         ConsumerContract,
         PolicyMarker,
         DeadLetter,
+        DeadRetry,
         Metric,
     )
 }

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from headrace.config import load_settings
 from headrace.errors import HeadraceError, SchemaError, Unavailable
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.library import ModelLibrary
 from headrace.models.policy import Marked, answering
+from headrace.models.signing import Trust
 from headrace.records import ConsumerContract
 
 Scores = np.ndarray[tuple[int, int], np.dtype[np.float32]]
@@ -45,6 +47,7 @@ class ModelSubscriber:
         consumer_id: name of this service. With ``features`` it is published as a contract: a candidate that
             needs other columns does not pass the gates.
         features: feature columns this service can give; empty: no contract is published.
+        trust: whose models it uses; None: whose the settings name.
 
     Example::
 
@@ -53,8 +56,10 @@ class ModelSubscriber:
             probability = models.score(rows).scores[:, 0]
     """
 
-    def __init__(self, topics: PipelineLog, consumer_id: str, features: tuple[str, ...] = ()) -> None:
-        self._library = ModelLibrary(topics, topics.log)
+    def __init__(
+        self, topics: PipelineLog, consumer_id: str, features: tuple[str, ...] = (), trust: Trust | None = None
+    ) -> None:
+        self._library = ModelLibrary(topics, topics.log, trust or Trust.of(load_settings().with_keys()))
         self._in_force: Marked | None = None
         self._lock = threading.Lock()
         if features:

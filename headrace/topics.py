@@ -85,6 +85,6 @@ TOPICS: dict[str, Topic] = {
         Topic("predictions", ("Prediction",), True, "time", ("infer",), ("join",)),
         Topic("outcomes", ("Outcome",), True, "time", ("join",), ("monitor",)),
         Topic("metrics", ("Metric",), False, "time", ("monitor",), ("people",)),
-        Topic("dead", ("DeadLetter",), True, "time", ("all",), ("people",)),
+        Topic("dead", ("DeadLetter", "DeadRetry"), True, "time", ("all",), ("people",)),
     )
 }

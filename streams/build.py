@@ -34,9 +34,10 @@ def _preprocess(place: Place) -> Processor:
 
 
 def _infer(place: Place) -> Processor:
+    from headrace.models.signing import Trust
     from streams.infer import Infer
 
-    return Infer(place.topics, place.log, place.worker)
+    return Infer(place.topics, place.log, place.worker, Trust.of(place.settings))
 
 
 def _join(place: Place) -> Processor:

@@ -14,6 +14,7 @@ from headrace.log.processor import IDLE, Stateless, Step
 from headrace.models.library import ModelLibrary
 from headrace.models.policy import Marked
 from headrace.models.session import ScoringModel, runtime_fingerprint
+from headrace.models.signing import Trust
 from headrace.records import PolicyMarker, WorkerStatus
 from streams.scoring import Scoring
 
@@ -34,10 +35,10 @@ class Infer(Stateless):
     name = "infer"
     batch = 4_000
 
-    def __init__(self, topics: PipelineLog, log: Log, worker: str) -> None:
+    def __init__(self, topics: PipelineLog, log: Log, worker: str, trust: Trust) -> None:
         self._topics = topics
         self._worker = worker
-        self._library = ModelLibrary(topics, log)
+        self._library = ModelLibrary(topics, log, trust)
         self._in_force: dict[int, Marked] = {}
         self.inputs = (topics.topic("features"),)
 

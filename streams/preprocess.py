@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from headrace.errors import SchemaError
+from headrace.limits import within
 from headrace.log.base import Chunk, TopicPartition
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import Stateless, Step
@@ -85,7 +87,9 @@ class Preprocess(Stateless):
 
     def _features(self, frame: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[int, str, str]]]:
         """Feature records of the new rows, and (offset, code, reason) of those that no model can take."""
-        made = self._called(self._pipeline.features(frame), frame, self._pipeline.feature_columns, "features")
+        with self._in_time("features", len(rows)):
+            given = self._pipeline.features(frame)
+        made = self._called(given, frame, self._pipeline.feature_columns, "features")
         made = made.join(self._identity(rows), on=OFFSET, how="inner", maintain_order="left")
         made = made.rename({OFFSET: "raw_offset"})
         numbers = [c for c in self._pipeline.inputs if self._pipeline.feature_columns[c].is_float()]
@@ -101,7 +105,9 @@ class Preprocess(Stateless):
         return made.join(bad.select("raw_offset"), on="raw_offset", how="anti", maintain_order="left"), unfit
 
     def _labels(self, frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-        made = self._called(self._pipeline.labels(frame), frame, {"label": pl.Float64()}, "labels")
+        with self._in_time("labels", len(rows)):
+            given = self._pipeline.labels(frame)
+        made = self._called(given, frame, {"label": pl.Float64()}, "labels")
         made = made.join(self._identity(rows), on=OFFSET, how="inner", maintain_order="left", suffix="_of_row")
         if "label_time" not in made.columns:
             made = made.with_columns(pl.col("event_time").alias("label_time"))
@@ -115,6 +121,11 @@ class Preprocess(Stateless):
             pl.col(p.event_time).cast(pl.Datetime("us", "UTC")).alias("event_time"),
             OFFSET,
         )
+
+    def _in_time(self, what: str, rows: int) -> AbstractContextManager[None]:
+        limit = self._pipeline.function_limit.total_seconds()
+        share = max(1 / 3, min(1.0, rows / self.batch))
+        return within(limit * share, f"{what}() of pipeline {self._pipeline.name}")
 
     def _called(
         self, made: pl.DataFrame, frame: pl.DataFrame, columns: dict[str, pl.DataType], what: str

@@ -74,7 +74,12 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def settings(stack: RunningStack) -> Settings:
     """Settings for the stack, with a short session so that a dead worker is missed soon."""
-    return Settings(bootstrap=stack.bootstrap, registry_url=stack.registry_url, kafka={"session.timeout.ms": "6000"})
+    return Settings(
+        bootstrap=stack.bootstrap,
+        registry_url=stack.registry_url,
+        kafka={"session.timeout.ms": "6000"},
+        unsigned_models="accept",
+    )
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from headrace.audit.recomputed import Recompute
 from headrace.audit.report import Report
 from headrace.audit.scope import Scope, Window, scopes
 from headrace.log.pipeline_log import PipelineLog
+from headrace.models.signing import Trust
 
 EVERYTHING = Window()
 
@@ -28,6 +29,7 @@ class Progress:
 def audit(
     topics: PipelineLog,
     recompute: Recompute | None = None,
+    trust: Trust | None = None,
     window: Window = EVERYTHING,
     progress: Progress | None = None,
 ) -> Report:
@@ -36,6 +38,7 @@ def audit(
     Args:
         topics: the pipeline's topics.
         recompute: runs processors again; without it, what only that can decide is left out.
+        trust: whose models may be used; without it, signatures are not looked at.
         window: the inputs to judge.
         progress: told how far it has come.
 
@@ -47,7 +50,7 @@ def audit(
     report = Report()
     partitions: Mapping[int, Scope] = scopes(topics, report, window)
     told.begins(sum(scope.size for scope in partitions.values()))
-    whole(topics, report)
+    whole(topics, report, trust)
     decisions = topics.topic("decisions")
     state = decided(report, decisions, topics.read_control("decisions", settled=True))
     advanced: Callable[[int], None] = told.advanced

@@ -12,7 +12,7 @@ from headrace.audit.policies import agreed, markers_in, ruled
 from headrace.audit.recomputed import Recompute, Tables, expected, joined, preprocessed, settled_from
 from headrace.audit.report import Report
 from headrace.audit.scope import INPUTS, Scope
-from headrace.audit.tables import SCHEMAS, Read, decoded, tabulate
+from headrace.audit.tables import Read, decoded, tabulate
 from headrace.log.base import TopicPartition, read_range
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import Governance
@@ -47,8 +47,10 @@ class PartitionAudit:
         """Judge the partition; gives the models that scored in it."""
         place = Place(self.report, self.partition, self.topics.topic, self._hidden)
         features, marked = self._features()
-        t: Tables = {name: self._table(name) for name in SCHEMAS if name not in ("features", "predictions")}
-        t |= {"features": features, "predictions": self._predictions(marked)}
+        t: Tables = {name: self._table(name) for name in ("raw", "labels", "examples", "outcomes")}
+        t |= {"features": features, "predictions": self._predictions(marked), **self._dead()}
+        for name in ("features", "labels"):
+            t[name] = self._without_cause(t[name], name, t["retries"])
         letters = {p: t["dead"].filter(_is("stage", p) & (pl.col("partition") == self.partition)) for p in INPUTS}
         self._causes(place, t)
         span = self.scope.judged["infer"]["features"]
@@ -95,6 +97,21 @@ class PartitionAudit:
 
         return tabulate(self.topics, "predictions", judging())
 
+    def _dead(self) -> Tables:
+        """The dead letters, and where the records of those retried were put back."""
+        found: dict[str, list[pl.DataFrame]] = {"dead": [], "retries": []}
+        for read in self._reads("dead"):
+            for name, frames in found.items():
+                frames.append(tabulate(self.topics, name, [read]))
+        return {
+            name: pl.concat(frames) if frames else tabulate(self.topics, name, ()) for name, frames in found.items()
+        }
+
+    def _without_cause(self, table: pl.DataFrame, name: str, retries: pl.DataFrame) -> pl.DataFrame:
+        """What a retry put back came of no raw record, but of the retry."""
+        back = retries.filter(_is("topic", name) & (pl.col("partition") == self.partition))["offset"]
+        return table.with_columns(pl.when(pl.col("o").is_in(back.implode())).then(-1).otherwise("raw").alias("raw"))
+
     def _hidden(self, name: str, offset: int) -> bool:
         """Whether a record stands at an offset where readers of committed records see none."""
         tp = self.topics.tp(name, self.partition)
@@ -114,7 +131,7 @@ class PartitionAudit:
     def _causes(self, place: Place, t: Tables) -> None:
         """Each outcome has its input, and stands in its order."""
         made = [
-            ("features", "raw", t["features"].filter(pl.col("kind") == 0), "raw", "identity", "identity"),
+            ("features", "raw", t["features"].filter(pl.col("raw") >= 0), "raw", "identity", "identity"),
             ("predictions", "features", t["predictions"], "features", "identity", "identity"),
             ("examples", "features", t["examples"], "features", "identity", "identity"),
             ("examples", "labels", t["examples"], "labels", "label_identity", "identity"),

@@ -7,30 +7,42 @@ from headrace.errors import ModelRejected
 from headrace.log.base import read_all
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import Published, published
-from headrace.models.package import digest, fetch
+from headrace.models.package import Package, digest, fetch
+from headrace.models.signing import Trust, check
 from headrace.records import ModelChunk
 
 _AT_ONCE = 50
 """Records of the models topic in memory together: they are half a megabyte each."""
 
 
-def whole(topics: PipelineLog, report: Report) -> dict[str, Published]:
-    """Put every model together, and look at every chunk on the topic; gives the manifests."""
+def whole(topics: PipelineLog, report: Report, trust: Trust | None) -> None:
+    """Put every model together, check its signature where it is known whom to trust, and look at every chunk."""
     models = published(topics, settled=True)
     tp = (topics.topic("models"), 0)
     for model in models.values():
         report.checked("manifest", "models", 1)
         try:
-            fetch(topics, topics.log, model.manifest, model.offset)
+            package = fetch(topics, topics.log, model.manifest, model.offset)
         except ModelRejected as e:
             report.broken("manifest", "models", tp, [model.offset], str(e))
+            continue
+        if trust is not None:
+            _signed(report, tp, model.offset, package, trust)
     for chunk in read_all(topics.log, tp[0], limit=_AT_ONCE, settled=True):
         for offset, record in topics.control_records(chunk):
             if isinstance(record, ModelChunk):
                 report.checked("manifest", "chunks", 1)
                 if why := _altered(record, models):
                     report.broken("manifest", "chunks", tp, [offset], why)
-    return models
+
+
+def _signed(report: Report, tp: tuple[str, int], offset: int, package: Package, trust: Trust) -> None:
+    report.checked("manifest", "signatures", 1)
+    try:
+        if not check(package, trust):
+            report.note("models without a signature, which the settings accept", 1)
+    except ModelRejected as e:
+        report.broken("manifest", "signatures", tp, [offset], str(e))
 
 
 def _altered(chunk: ModelChunk, models: dict[str, Published]) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from headrace.audit.outcomes import Span
 from headrace.audit.report import Report
-from headrace.audit.tables import SCHEMAS
+from headrace.audit.tables import TOPICS as READ
 from headrace.log.pipeline_log import PipelineLog
 from headrace.topics import TOPICS
 
@@ -61,7 +61,7 @@ def scopes(topics: PipelineLog, report: Report, window: Window) -> dict[int, Sco
     """
     committed = {name: topics.log.committed(f"{topics.pipeline.name}.{name}") for name in INPUTS}
     ends = {name: _settled(topics, report, name) for name in reversed(TOPICS)}
-    first = {name: {p: a for p, (a, _) in topics.log.bounds(topics.topic(name)).items()} for name in SCHEMAS}
+    first = {name: {p: a for p, (a, _) in topics.log.bounds(topics.topic(name)).items()} for name in READ}
     starts = _from(topics, first, window.start)
     reads = _from(topics, first, window.start - SKEW if window.start else None)
     stops = _from(topics, ends, window.stop)
@@ -72,8 +72,8 @@ def scopes(topics: PipelineLog, report: Report, window: Window) -> dict[int, Sco
 
     return {
         p: Scope(
-            first={name: first[name][p] for name in SCHEMAS},
-            reads={name: Span(reads[name][p], ends[name][p]) for name in SCHEMAS},
+            first={name: first[name][p] for name in READ},
+            reads={name: Span(reads[name][p], ends[name][p]) for name in READ},
             judged={proc: {name: judged(proc, name, p) for name in names} for proc, names in INPUTS.items()},
         )
         for p in range(topics.log.partitions(topics.topic("features")))
@@ -84,7 +84,7 @@ def _from(topics: PipelineLog, otherwise: dict[str, ByPartition], when: datetime
     """Topic -> partition -> first offset at or after a time; without one, as given."""
     if when is None:
         return otherwise
-    return {name: topics.log.offsets_at(topics.topic(name), when) for name in SCHEMAS}
+    return {name: topics.log.offsets_at(topics.topic(name), when) for name in READ}
 
 
 def _settled(topics: PipelineLog, report: Report, name: str) -> ByPartition:

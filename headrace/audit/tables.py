@@ -18,7 +18,7 @@ from headrace.codec.topic import Decoded
 from headrace.log.base import Chunk
 from headrace.log.pipeline_log import LONGEST_KEPT, PipelineLog
 
-RECORD, MARKER = 0, 1
+RECORD, MARKER, RETRY = 0, 1, 1
 NEVER = np.iinfo(np.int64).min
 _OWN = ("id", "key", "event_time")
 _LABEL = ("id", "label", "label_time")
@@ -29,6 +29,8 @@ _PAIR: dict[str, pl.DataType] = {
     "label_identity": pl.UInt64(),
     "labels": pl.Int64(),
 }
+TOPICS = ("raw", "features", "labels", "predictions", "examples", "outcomes", "dead")
+"""Topics that are read partition by partition."""
 SCHEMAS = {
     "raw": pl.Schema(_INPUT),
     "features": pl.Schema({**_INPUT, "kind": pl.Int8(), "raw": pl.Int64()}),
@@ -36,6 +38,7 @@ SCHEMAS = {
     "predictions": pl.Schema({**_INPUT, "features": pl.Int64(), "shadow": pl.Boolean(), "model": pl.Categorical()}),
     "examples": pl.Schema({**_PAIR, "features": pl.Int64()}),
     "outcomes": pl.Schema({**_PAIR, "predictions": pl.Int64()}),
+    "retries": pl.Schema({"topic": pl.Categorical(), "partition": pl.Int32(), "offset": pl.Int64()}),
     "dead": pl.Schema(
         {
             "o": pl.Int64(),
@@ -137,6 +140,11 @@ def _dead(topics: PipelineLog, read: Read) -> pl.DataFrame:
     return made.cast(SCHEMAS["dead"])
 
 
+def _retries(topics: PipelineLog, read: Read) -> pl.DataFrame:
+    frame = read.decoded.frame(RETRY, ["topic", "partition", "offset"])
+    return frame.with_columns(pl.col("topic").str.strip_prefix(f"{topics.pipeline.name}.")).cast(SCHEMAS["retries"])
+
+
 _MAKE: dict[str, Callable[[PipelineLog, Read], pl.DataFrame]] = {
     "raw": _raw,
     "features": _features,
@@ -145,6 +153,7 @@ _MAKE: dict[str, Callable[[PipelineLog, Read], pl.DataFrame]] = {
     "examples": _examples,
     "outcomes": _outcomes,
     "dead": _dead,
+    "retries": _retries,
 }
 
 

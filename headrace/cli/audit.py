@@ -27,6 +27,7 @@ from headrace.cli.connect import (
 )
 from headrace.cli.extras import platform_module
 from headrace.errors import ConfigError
+from headrace.models.signing import Trust
 
 SHOWN = 50
 
@@ -63,10 +64,11 @@ def audit(
     approved on the evidence before it. It can run while the pipeline does.
     """
     window = Window(_time("--from", since), _time("--to", until))
-    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
+    settings = settings_from(kafka, registry, state, x)
+    there = open_pipeline(pipeline, settings)
     again = platform_module("streams.recompute").recompute if recompute else None
     with _Bar() as bar:
-        report = judge(there, again, window, bar)
+        report = judge(there, again, Trust.of(settings), window, bar)
     if as_json:
         typer.echo(json.dumps(report.plain()))
     else:

@@ -1,8 +1,9 @@
-"""``headrace models`` and ``headrace dead``: what was published and decided, and what could not be used."""
+"""``headrace models``: what was published and decided, and models as files."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,19 +20,23 @@ from headrace.cli.connect import (
     open_pipeline,
     settings_from,
 )
-from headrace.log.base import read_all
-from headrace.log.pipeline_log import PipelineLog
+from headrace.errors import ConfigError
 from headrace.models.catalog import Governance, governance, published
-from headrace.records import DeadLetter, ModelManifest
+from headrace.models.package import fetch
+from headrace.models.signing import MODEL, SIGNATURE, lay_out
+from headrace.orders import resolve
+from headrace.records import ModelManifest
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    app.command()(models)
-    app.command()(dead)
+    group = typer.Typer(help="The models of a pipeline.", no_args_is_help=True)
+    group.command("list")(list_models)
+    group.command()(export)
+    app.add_typer(group, name="models")
 
 
-def models(
+def list_models(
     pipeline: PipelineName,
     kafka: KafkaOption = None,
     registry: RegistryOption = None,
@@ -101,41 +106,25 @@ def model_row(manifest: ModelManifest, decided: Governance) -> dict[str, Any]:
     }
 
 
-def dead(
+def export(
     pipeline: PipelineName,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model id, or as much of its start as is unique.")],
+    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write to; made where it is not there.")],
     kafka: KafkaOption = None,
     registry: RegistryOption = None,
     state: StateOption = None,
     x: PropertyOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 50,
-    as_json: JsonOption = False,
 ) -> None:
-    """Show the dead letters: inputs that gave no result, and why."""
+    """Write a model's files, checked against its digests: model/model.onnx, model/manifest.json and model.sig.
+
+    Whoever has the public key can check them without headrace:
+    model_signing verify key FOLDER/model --signature FOLDER/model.sig --public_key KEY.pub
+    """
     there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
-    letters = dead_letters(there)
-    if as_json:
-        typer.echo(
-            json.dumps(
-                [d.model_dump(include={"stage", "code", "reason", "topic", "partition", "offset"}) for d in letters]
-            )
-        )
-        return
-    table = Table(
-        "stage", "code", Column("where", overflow="fold"), "reason", title=f"{len(letters)} dead letters of {pipeline}"
-    )
-    for letter in letters[:limit]:
-        where = (
-            f"{letter.topic}[{letter.partition}] {letter.offset}"
-            if letter.partition >= 0
-            else f"{letter.topic}:{letter.offset}"
-        )
-        table.add_row(letter.stage, letter.code, where, letter.reason)
-    Console().print(table)
-
-
-def dead_letters(topics: PipelineLog) -> list[DeadLetter]:
-    """Every dead letter, partition by partition."""
-    found = []
-    for chunk in read_all(topics.log, topics.topic("dead")):
-        found += [r for _, r in topics.control_records(chunk) if isinstance(r, DeadLetter)]
-    return found
+    models = published(there)
+    found = models[resolve(models, model)]
+    if (to / MODEL).exists():
+        raise ConfigError(f"{to / MODEL} is there already: name another folder")
+    folder = lay_out(fetch(there, there.log, found.manifest, found.offset), to)
+    signed = f", signed: {to / SIGNATURE}" if found.manifest.signature else "; it is not signed"
+    typer.echo(f"model {found.manifest.model_id[:12]} written to {folder}{signed}")

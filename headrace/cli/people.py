@@ -71,9 +71,8 @@ def approve(
     if not yes and not typer.confirm("approve on this evidence?"):
         raise typer.Exit(1)
     approval = order_approval(there, model_id, by or getpass.getuser(), shadows=shadow or (), share=share, note=note)
-    typer.echo(
-        f"approved by {approval.by} on evidence {approval.evidence_hash[:12]}; `headrace models` shows when it rules"
-    )
+    evidence = approval.evidence_hash[:12]
+    typer.echo(f"approved by {approval.by} on evidence {evidence}; `headrace models list` shows when it rules")
 
 
 def reject(
@@ -105,4 +104,4 @@ def rollback(
     """Put an earlier policy in force again, by the same path as an approval."""
     there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
     order = order_rollback(there, by or getpass.getuser(), reason, to)
-    typer.echo(f"ordered back to activation {order.activation_id}; `headrace models` shows when it rules")
+    typer.echo(f"ordered back to activation {order.activation_id}; `headrace models list` shows when it rules")

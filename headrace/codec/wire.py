@@ -29,3 +29,8 @@ class Code(IntEnum):
 def header(schema_id: int) -> bytes:
     """The five bytes before an Avro body of this schema."""
     return HEADER.pack(MAGIC, schema_id)
+
+
+def schema_id_of(value: bytes) -> int:
+    """The schema id that a value's header names."""
+    return int(HEADER.unpack_from(value)[1])

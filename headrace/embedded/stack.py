@@ -122,6 +122,7 @@ class Stack:
             if self._fresh:
                 self._state.wipe()
                 self._fresh = False
+            self._state.provide_key()
             self._ports = ports.choose(self._state.ports, self._layout.brokers)
             if self._with_registry:
                 self._registry = registry.start(self._installed.registry, self._state, self._ports)

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from headrace.config import STACK_FILE
+from headrace.config import KEYS, STACK_FILE, STACK_KEY
 from headrace.errors import StackError
+from headrace.keys import new_key
 
 LOCK_FILE = "stack.lock"
 NEEDED_BYTES = 256 << 20
@@ -65,6 +66,13 @@ class StateFolder:
         if free < NEEDED_BYTES:
             self.release()
             raise StackError(f"no space left on the disk of {self.path}: {free >> 20} MB free, free some")
+
+    def provide_key(self) -> None:
+        """See that there is a key to sign models with: models of this stack are signed from the first on."""
+        folder = self.path / KEYS
+        if not (folder / f"{STACK_KEY}.pub").exists():
+            (folder / f"{STACK_KEY}.pem").unlink(missing_ok=True)  # of a start that was cut short
+            new_key(folder, STACK_KEY)
 
     def broker(self, node: int) -> Path:
         """Folder of one broker of a cluster, there from now on."""

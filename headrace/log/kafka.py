@@ -57,6 +57,8 @@ CONSUMER = {
     "max.partition.fetch.bytes": 2_097_152,
     "session.timeout.ms": 10_000,
     "heartbeat.interval.ms": 300,
+    # Halving a batch down to a record on which a user's function hangs takes minutes.
+    "max.poll.interval.ms": 900_000,
 }
 _CONSUMERS_OWN = {*CONSUMER, "max.poll.interval.ms", "group.instance.id"}
 

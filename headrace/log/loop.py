@@ -21,6 +21,9 @@ from headrace.log.processor import IDLE, Processor, Step
 
 log = logging.getLogger("headrace.loop")
 
+SLOW_S = 3.0
+"""Seconds of work on one batch after which no transaction should stay open beside it: it may time out."""
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -88,6 +91,7 @@ class ExactlyOnceLoop:
         self._to_rebuild = False
         self._waiting: dict[TopicPartition, Chunk] = {}
         self._paused: set[TopicPartition] = set()
+        self._slow_until: dict[TopicPartition, int] = {}
         self._positions: dict[TopicPartition, Position] = {}
         self._standing: dict[TopicPartition, Position] = {}
         self._open_since: float | None = None
@@ -213,7 +217,16 @@ class ExactlyOnceLoop:
 
     def _take(self, chunk: Chunk) -> None:
         """Process a batch and put its outputs and its position into the transaction."""
-        done = self._attempt(chunk, self._perform)
+        if int(chunk.offsets[0]) < self._slow_until.get(chunk.tp, -1):
+            self._commit()
+        began = time.monotonic()
+        steps: list[Step] = []
+        done = self._attempt(chunk, steps.append)
+        if time.monotonic() - began > SLOW_S:
+            # What was open beside it may be lost. When the batch comes again, nothing will be.
+            self._slow_until[chunk.tp] = chunk.next_offset
+        for step in steps:
+            self._perform(step)
         if done < len(chunk):
             self._hold(chunk.slice(done))
         if done:

@@ -18,6 +18,7 @@ from headrace.log.pipeline_log import PipelineLog
 from headrace.models.package import fetch
 from headrace.models.policy import Marked, PolicyTimeline
 from headrace.models.session import ScoringModel
+from headrace.models.signing import Trust
 from headrace.models.trial import MEMORY_BUDGET, try_out
 from headrace.records import Activated, Approval, ModelManifest, Record, RolledBack
 
@@ -38,13 +39,16 @@ class ModelLibrary:
     Args:
         topics: the pipeline's topics.
         log: the cluster to follow.
+        trust: whose models are used.
         memory_budget: bytes a loaded model may hold.
     """
 
-    def __init__(self, topics: PipelineLog, log: Log, memory_budget: int = MEMORY_BUDGET) -> None:
+    def __init__(self, topics: PipelineLog, log: Log, trust: Trust, memory_budget: int = MEMORY_BUDGET) -> None:
         self.timeline = PolicyTimeline()
         self.changed = threading.Event()
         self._topics = topics
+        self._trust = trust
+        _say_of(trust)
         self._memory_budget = memory_budget
         self._log = log
         self._models: dict[str, ScoringModel] = {}
@@ -162,8 +166,9 @@ class ModelLibrary:
         for model_id in ready:
             manifest, offset = self._manifests[model_id]
             try:
+                _in_order(manifest, self._topics.pipeline.inputs)
                 package = fetch(self._topics, self._log, manifest, offset)
-                try_out(package, self._memory_budget)
+                try_out(package, self._trust, self._memory_budget)
                 model = ScoringModel(package)
             except ModelRejected as e:
                 self._rejected[model_id] = str(e)
@@ -178,3 +183,22 @@ class ModelLibrary:
     def _check(self) -> None:
         if self._failure is not None:
             raise HeadraceError(f"following the model topics failed: {self._failure!r}") from self._failure
+
+
+def _say_of(trust: Trust) -> None:
+    if trust.unsigned:
+        log.warning("models without a signature are accepted here (unsigned_models = accept)")
+
+
+def _in_order(manifest: ModelManifest, inputs: tuple[str, ...]) -> None:
+    """A model's columns are some of the pipeline's, in the pipeline's order: retrain gives them in no other.
+
+    Raises:
+        ModelRejected: they are not.
+    """
+    left = iter(inputs)
+    if not all(name in left for name in manifest.features):
+        given, short = ", ".join(manifest.features), manifest.model_id[:12]
+        raise ModelRejected(
+            f"model {short}: its columns ({given}) are not the pipeline's ({', '.join(inputs)}) in order"
+        )

@@ -1,7 +1,8 @@
-"""A model's first load, in a child process with limits: what a huge or hostile model does, it does there.
+"""A model's signature, scan and first load, in a child process with limits: what a hostile model does, it does there.
 
-``python -m headrace.models.trial`` takes the paths of a manifest and of ONNX bytes, and the budget in bytes; it prints
-the memory that the loaded and warmed model holds, or exits with the reason on standard error.
+``python -m headrace.models.trial FOLDER BUDGET`` takes a folder with a manifest, ONNX bytes and whom to trust, and a
+budget in bytes; it prints the memory that the loaded and warmed model holds, or exits with the reason on standard
+error.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import resource
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
-from headrace.errors import ModelRejected
+from headrace.errors import ModelRejected, Unavailable
 from headrace.launch import command
 from headrace.models.package import Package
+from headrace.models.signing import Trust, check
 from headrace.records import ModelManifest
 
 MB = 1 << 20
+PACKAGE, ONNX, TRUST = "package.json", "package.onnx", "trust.json"
 MEMORY_BUDGET = 1024 * MB
 """Bytes a loaded model may hold."""
 LOAD_S = 60.0
@@ -29,18 +33,29 @@ _ROOM = 64 * MB
 """Address space beside the budget, for what the child itself still needs."""
 
 
-def try_out(package: Package, budget: int = MEMORY_BUDGET, limit_s: float = LOAD_S) -> int:
-    """Load and warm a model in a child process; gives the bytes it holds there.
+def try_out(package: Package, trust: Trust, budget: int = MEMORY_BUDGET, limit_s: float = LOAD_S) -> int:
+    """Check, load and warm a model in a child process; gives the bytes it holds there.
 
     Raises:
-        ModelRejected: it needs more memory or time than it may have, or it cannot be loaded at all.
+        ModelRejected: it is not signed by who is trusted, holds what a model may not, needs more memory or time than
+            it may have, or cannot be loaded at all.
+        Unavailable: there is no room for its files, or no process to be had.
     """
     short = package.manifest.model_id[:12]
+    try:
+        return _tried(package, trust, budget, limit_s)
+    except OSError as e:
+        raise Unavailable(f"model {short} cannot be tried: {e.strerror or e} ({tempfile.gettempdir()})") from e
+
+
+def _tried(package: Package, trust: Trust, budget: int, limit_s: float) -> int:
+    short = package.manifest.model_id[:12]
     with tempfile.TemporaryDirectory(prefix="headrace-trial-") as name:
-        manifest, onnx = Path(name) / "manifest.json", Path(name) / "model.onnx"
-        manifest.write_text(package.manifest.model_dump_json(exclude={"signature"}))
-        onnx.write_bytes(package.onnx)
-        cmd = command([sys.executable, "-m", "headrace.models.trial", str(manifest), str(onnx), str(budget)])
+        folder = Path(name)
+        (folder / PACKAGE).write_text(package.manifest.model_dump_json())
+        (folder / ONNX).write_bytes(package.onnx)
+        (folder / TRUST).write_text(json.dumps(asdict(trust)))
+        cmd = command([sys.executable, "-m", "headrace.models.trial", name, str(budget)])
         try:
             done = subprocess.run(cmd, capture_output=True, text=True, timeout=limit_s, check=False)
         except subprocess.TimeoutExpired:
@@ -76,10 +91,18 @@ def _memory() -> tuple[int, int]:
 
 def main() -> int:
     """Load the model named on the command line; see the module."""
+    from headrace.models.scan import scan
     from headrace.models.session import ScoringModel
 
-    manifest, onnx, budget = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    package = Package(ModelManifest.model_validate_json(manifest.read_text()), onnx.read_bytes())
+    folder, budget = Path(sys.argv[1]), int(sys.argv[2])
+    manifest = ModelManifest.model_validate_json((folder / PACKAGE).read_text())
+    package = Package(manifest, (folder / ONNX).read_bytes())
+    try:
+        check(package, Trust(**json.loads((folder / TRUST).read_text())))
+        scan(manifest.model_id, package.onnx)
+    except ModelRejected as e:
+        print(e, file=sys.stderr)
+        return REFUSED
     space, before = _memory()
     if space:
         resource.setrlimit(resource.RLIMIT_AS, (space + budget + _ROOM,) * 2)

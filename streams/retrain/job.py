@@ -8,6 +8,7 @@ from typing import Any
 from headrace.config import Settings
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.package import Package
+from headrace.models.signing import sign
 from headrace.records import ModelManifest, TrainingTrigger
 from streams import job
 
@@ -23,16 +24,17 @@ def result(folder: Path) -> Package | None:
 
 
 def work(topics: PipelineLog, spec: dict[str, Any], folder: Path) -> None:
-    """Read the trigger's examples, train, write the package, then log to MLflow where one is configured."""
+    """Read the trigger's examples, train, sign and write the package, then log to MLflow where one is configured."""
     from streams.retrain.dataset import read_examples
     from streams.retrain.fit import train
 
     trigger = TrainingTrigger.model_validate(spec["trigger"])
     trained = train(topics.pipeline, trigger, read_examples(topics, trigger.ranges), print)
-    (folder / MODEL).write_bytes(trained.package.onnx)
-    (folder / MANIFEST).write_text(trained.package.manifest.model_dump_json())
-    (folder / WRITTEN).touch()
     settings = Settings(**spec["settings"])
+    package = trained.package if settings.signing_key is None else sign(trained.package, settings.signing_key)
+    (folder / MODEL).write_bytes(package.onnx)
+    (folder / MANIFEST).write_text(package.manifest.model_dump_json())
+    (folder / WRITTEN).touch()
     if settings.mlflow_uri:
         from streams.retrain.tracking import track
 

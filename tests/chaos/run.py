@@ -144,6 +144,7 @@ class Chaos:
                 registry_url=stack.registry_url,
                 kafka={"session.timeout.ms": "6000"},
                 replication_factor=min(3, plan.brokers),
+                unsigned_models="accept",
             )
             logs = self._folder / "workers"
             logs.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -152,6 +153,9 @@ class Platform:
             "TOY_PIPELINE": self.topics.pipeline.name,
             "HEADRACE_BOOTSTRAP": bootstrap or self.settings.bootstrap,
             "HEADRACE_REGISTRY_URL": self.settings.registry_url,
+            "HEADRACE_UNSIGNED_MODELS": self.settings.unsigned_models,
+            "HEADRACE_TRUSTED_KEYS": json.dumps([str(k) for k in self.settings.trusted_keys]),
+            "HEADRACE_REVOKED_KEYS": json.dumps([str(k) for k in self.settings.revoked_keys]),
             "HEADRACE_FAULT": fault,
         }
         processor = worker.split("-")[0]

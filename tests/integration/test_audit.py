@@ -465,7 +465,7 @@ def test_a_window_judges_the_inputs_that_came_in_it(good: Platform, twin: Pipeli
         (Window(later, None), 0),
         (Window(None, never), 0),
     ):
-        report = audit(good.topics, recompute, window)
+        report = audit(good.topics, recompute, window=window)
         assert report.violations == []
         assert report.lines["exactly_one", "infer"].checked == share
 

@@ -16,6 +16,7 @@ from headrace.config import Settings
 from headrace.log.base import TopicPartition
 from headrace.models.catalog import governance
 from headrace.models.package import digest
+from headrace.models.signing import Trust
 from headrace.orders import order_approval, order_rollback, write
 from headrace.records import Activated, GateResult, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
 from headrace.subscriber import ModelSubscriber
@@ -291,7 +292,8 @@ def test_rollback_puts_the_earlier_policy_in_force_by_the_same_path(platform: Pl
 
 def test_a_subscriber_changes_models_without_a_restart(platform: Platform) -> None:
     rows = pl.DataFrame({"id": ["a", "b"], "price": [0.2, 0.8], "seen_10m": [1, 3]})
-    with platform.running("govern-0"), ModelSubscriber(platform.topics, "shop", ("price", "seen_10m")) as models:
+    subscriber = ModelSubscriber(platform.topics, "shop", ("price", "seen_10m"), Trust(unsigned=True))
+    with platform.running("govern-0"), subscriber as models:
         first = platform.activate(13)
         platform.wait_ruling(first)
         models.wait(20)

@@ -18,7 +18,7 @@ FOLDERS = {
 PURE = {"errors", "config", "records", "schemas"}
 CODEC = {*PURE, "codec", "registry", "pipeline"}
 LOG = {*CODEC, "log", "topics", "windows"}
-MODELS = {*LOG, "launch", "models"}
+MODELS = {*LOG, "keys", "launch", "models"}
 INSIDE = {
     "errors": set[str](),
     "config": {"errors"},
@@ -34,11 +34,14 @@ INSIDE = {
     "models": MODELS,
     "subscriber": MODELS,
     "audit": {*MODELS, "audit"},
+    "dead": LOG,
     "producer": LOG,
     "orders": MODELS,
     "service": LOG,
     "launch": set[str](),
-    "embedded": {"config", "errors", "launch"},
+    "limits": set[str](),
+    "keys": {"errors"},
+    "embedded": {"config", "errors", "keys", "launch"},
 }
 """Part of the SDK -> the parts it may import; the command line may import them all."""
 

@@ -16,6 +16,7 @@ from headrace.log.processor import Step
 from headrace.models.package import Package, publication
 from headrace.models.policy import answering
 from headrace.models.session import ScoringModel
+from headrace.models.signing import Trust
 from headrace.records import Activated, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
 from headrace.registry import MemoryRegistry
 from streams.infer import Infer
@@ -34,7 +35,7 @@ class Bench:
         self.packages = [model_package(self.topics.pipeline, seed) for seed in range(3)]
         self.ids = [p.manifest.model_id for p in self.packages]
         self.count = 0
-        self.infer = Infer(self.topics, self.log, "infer-0")
+        self.infer = Infer(self.topics, self.log, "infer-0", Trust(unsigned=True))
 
     def publish(self, *packages: Package) -> None:
         """Put models on their topic."""

@@ -28,6 +28,7 @@ class Processors:
         where = {
             "HEADRACE_BOOTSTRAP": stack.bootstrap,
             "HEADRACE_REGISTRY_URL": stack.registry_url,
+            "HEADRACE_STATE": str(stack.state),  # where the keys are
             "HEADRACE_MLFLOW_URI": "",
             # Many processes on few cores: one thread each.
             "OMP_NUM_THREADS": "1",

@@ -99,7 +99,7 @@ def final(console: Console, report: dict[str, Any], account: Account) -> None:
     state = report["state"]
     console.print(
         f"\n{report['events']:,} events in {report['wall_s']:.0f} s. Next: open [bold]{report['html']}[/]; then "
-        f"[bold]headrace up --state {state}[/] brings this Kafka back, and [bold]headrace models flights[/], "
-        "[bold]headrace dead flights[/], [bold]headrace topics flights[/] look into it.",
+        f"[bold]headrace up --state {state}[/] brings this Kafka back, and [bold]headrace models list flights[/], "
+        "[bold]headrace dead list flights[/], [bold]headrace topics flights[/] look into it.",
         highlight=False,
     )

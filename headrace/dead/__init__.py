@@ -1,0 +1,1 @@
+"""Dead letters: what they hold, and how their records are put back."""
