@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -126,6 +126,8 @@ class Pipeline:
     training: Training = field(default_factory=Training)
     drift: Drift = field(default_factory=Drift)
     gates: Gates = field(default_factory=Gates)
+    times: tuple[datetime, datetime] = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    """Event times from the first to the last are taken for such; others are dead-lettered."""
     failure_limit: float = 0.5
     """Share of a batch's records on which user code may fail before the worker stops."""
     function_limit: timedelta = timedelta(seconds=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import logging
@@ -133,6 +134,8 @@ def run_service(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: 
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    if hasattr(faulthandler, "register"):  # kill -USR1: where every thread stands, on standard error
+        faulthandler.register(signal.SIGUSR1)
     server = serve_status(loop.status, labels, host, port)
     log.info("serving /health and /metrics on http://%s:%d", *server.server_address[:2])
     # Imports leave half a million objects that never go: keep the collector from walking them again and again.

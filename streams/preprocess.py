@@ -10,12 +10,15 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from headrace.errors import SchemaError
 from headrace.limits import within
 from headrace.log.base import Chunk, TopicPartition
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import Stateless, Step
 from headrace.pipeline import OFFSET
+
+
+class BrokenContract(Exception):
+    """What the pipeline's function gave is not what it promised."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Preprocess(Stateless):
         places = decoded.places()
         rows = decoded.frame().with_columns(pl.Series(OFFSET, batch.offsets[places], dtype=pl.Int64))
         history = self._history.get(batch.tp.partition)
+        rows, beyond = self._plausible(rows)
+        dead += self._topics.dead(self.name, batch, self._beyond_letters(batch, beyond))
         rows, late = self._without_late(rows, history)
         dead += self._topics.dead(self.name, batch, _late_letters(batch, late))
         if rows.is_empty():
@@ -75,6 +80,17 @@ class Preprocess(Stateless):
         self._history.clear()
         if tps:
             self._topics.prepare("features", "labels", "dead")
+
+    def _plausible(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Split off the rows whose event time is none: one of the year 9999 would make all that follow late."""
+        first, last = self._pipeline.times
+        fits = rows[self._pipeline.event_time].is_between(first, last)
+        return rows.filter(fits), rows.filter(~fits)
+
+    def _beyond_letters(self, batch: Chunk, beyond: pl.DataFrame) -> list[tuple[int, str, str]]:
+        first, last = self._pipeline.times
+        reason = f"its event time is not from {first:%Y-%m-%d} to {last:%Y-%m-%d}, the pipeline's times"
+        return _places(batch, [(int(o), "implausible_time", reason) for o in beyond[OFFSET]])
 
     def _without_late(self, rows: pl.DataFrame, history: History | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Split off the rows that come too far behind the newest event before them in the log."""
@@ -133,14 +149,16 @@ class Preprocess(Stateless):
         """Hold what a user's function returned to its contract."""
         wanted = {OFFSET: pl.Int64(), **columns}
         if missing := wanted.keys() - set(made.columns):
-            raise SchemaError(f"{what}() of pipeline {self._pipeline.name} gave no column {sorted(missing)[0]!r}")
+            raise BrokenContract(f"{what}() of pipeline {self._pipeline.name} gave no column {sorted(missing)[0]!r}")
         if wrong := [n for n, t in wanted.items() if made.schema[n] != t and n != "label"]:
-            raise SchemaError(
+            raise BrokenContract(
                 f"{what}() of pipeline {self._pipeline.name} gave {wrong[0]!r} as {made.schema[wrong[0]]}, "
                 f"on an empty frame as {wanted[wrong[0]]}"
             )
         if made[OFFSET].is_duplicated().any() or not made[OFFSET].is_in(frame[OFFSET].implode()).all():
-            raise SchemaError(f"{what}() of pipeline {self._pipeline.name} must keep 'offset' as it came, once a row")
+            raise BrokenContract(
+                f"{what}() of pipeline {self._pipeline.name} must keep 'offset' as it came, once a row"
+            )
         return made.sort(OFFSET)
 
     def _kept(self, frame: pl.DataFrame) -> History:

@@ -156,6 +156,11 @@ class Stack:
         for server in self._servers():
             server.check()
 
+    @property
+    def broker_pids(self) -> list[int]:
+        """Process ids of the brokers that run."""
+        return [server.pid for server in self._brokers.values() if server.running()]
+
     def kill_broker(self, node: int = 1) -> None:
         """End a broker at once, as a power cut would; its data stays."""
         if node in self._brokers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import statistics
 import threading
@@ -120,6 +121,9 @@ class Chaos:
                 self._result.lag_zero_s = round(time.monotonic() - fed, 2)
                 self._say(f"the rest was fed in {fed - began:.1f} s; lag zero {self._result.lag_zero_s} s after that")
                 self._account()
+            except AssertionError:
+                self._examine()
+                raise
             finally:
                 feeder.close()
                 probes.close()
@@ -315,6 +319,20 @@ class Chaos:
                     if last and committed.get(tp, 0) < last[-1]:
                         return False
         return True
+
+    def _examine(self) -> None:
+        """Note how things stand when something was not got over: offsets here, threads in the logs."""
+        topics, log = self._platform.topics, self._platform.log
+        for process in (self._herd[name] for name in sorted(self._herd.names())):
+            process.send_signal(signal.SIGUSR1)
+        for pid in self._stack.broker_pids:
+            os.kill(pid, signal.SIGQUIT)
+        for name in ("raw", "features", "labels", "predictions", "outcomes"):
+            ends, bounds = log.high_watermarks(topics.topic(name)), log.bounds(topics.topic(name))
+            self._say(f"{name}: high watermarks {ends}, last stable offsets {[b[1] for b in bounds.values()]}")
+        for processor in INPUTS:
+            committed = log.committed(f"{topics.pipeline.name}.{processor}")
+            self._say(f"{processor} has committed " + ", ".join(f"{tp} {o}" for tp, o in sorted(committed.items())))
 
     def _account(self) -> None:
         topics = self._platform.topics

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -47,17 +48,22 @@ RAW = {
         {"name": "bought", "type": ["null", "boolean"], "default": None},
     ],
 }
-POISON = -1.0
-"""A price on which the toy's features() raises."""
+POISON, HANG, SHAPE, DTYPE = -1.0, -2.0, -3.0, -4.0
+"""Prices on which the toy's features() raises, never returns, forgets a column, gives one of another type."""
 
 
 def features(events: pl.DataFrame) -> pl.DataFrame:
-    """Price, and how often the user was seen in the last ten minutes. Raises on the poisonous price."""
+    """Price, and how often the user was seen in the last ten minutes. Does evil on some prices."""
     if (events["price"] == POISON).any():
         raise ValueError("a price of -1")
+    while (events["price"] == HANG).any():
+        time.sleep(0.01)
     window = Window(pl.col("kind") == "seen", timedelta(minutes=10), ("user",))
     seen = events.with_columns(rolling_sums(events, at="at", windows={"seen_10m": window}))
-    return seen.filter(pl.col("kind") == "seen").select("offset", "price", "seen_10m")
+    made = seen.filter(pl.col("kind") == "seen").select("offset", "price", "seen_10m")
+    if (events["price"] == SHAPE).any():
+        return made.drop("seen_10m")
+    return made.cast({"price": pl.String}) if (events["price"] == DTYPE).any() else made
 
 
 def labels(events: pl.DataFrame) -> pl.DataFrame:
@@ -83,6 +89,7 @@ def toy(name: str, partitions: int = 3) -> Pipeline:
         training=Training(validation=timedelta(minutes=30), minimum=50),
         drift=Drift(window=timedelta(hours=1)),
         failure_limit=0.9,
+        function_limit=timedelta(seconds=1.5),
     )
 
 
