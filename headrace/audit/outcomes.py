@@ -122,7 +122,7 @@ def _shadowed(
     marked: list[Marked],
 ) -> None:
     shadows = predictions.filter("shadow")
-    ends = [m.offset for m in marked[1:]] + [span.stop]
+    ends = [*(m.offset for m in marked[1:]), span.stop][: len(marked)]
     for i, (m, end) in enumerate(zip(marked, ends, strict=True)):
         start = max(span.start, 0 if i == 0 else m.offset)
         if not m.policy.shadows or start >= end:

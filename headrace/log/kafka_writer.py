@@ -279,7 +279,9 @@ class KafkaSender:
         refused = self._outlet.queue(self._producer, output, partial(self._producer.poll, 0.05))
         self._producer.poll(0)
         if refused:
-            raise HeadraceError(f"{len(refused)} records for {topic} cannot be sent: {refused[0].str()}")
+            too_large = refused[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
+            why = f"they are over {LARGEST} bytes, make them smaller" if too_large else refused[0].str()
+            raise HeadraceError(f"{len(refused)} records for {topic} cannot be sent: {why}")
 
     def flush(self) -> None:
         left = self._producer.flush(START_S)

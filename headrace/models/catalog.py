@@ -40,13 +40,14 @@ def manifests_in(topics: PipelineLog, chunk: Chunk) -> dict[str, Published]:
 
 
 def published(topics: PipelineLog, *, settled: bool = False) -> dict[str, Published]:
-    """Every manifest on the models topic, by model id, in the order of publication.
+    """Every manifest on the models topic, by model id, in the order of publication. Of several of one id, the first:
+    the id stands for the bytes, so that a later one can say nothing new.
 
     With ``settled``, transactions that are open now are waited for.
     """
     found: dict[str, Published] = {}
     for chunk in read_all(topics.log, topics.topic("models"), limit=200, settled=settled):
-        found.update(manifests_in(topics, chunk))
+        found = manifests_in(topics, chunk) | found
     return found
 
 

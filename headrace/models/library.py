@@ -53,7 +53,7 @@ class ModelLibrary:
         self._log = log
         self._models: dict[str, ScoringModel] = {}
         self._rejected: dict[str, str] = {}
-        self._manifests: dict[str, tuple[ModelManifest, int]] = {}
+        self._manifests: dict[str, dict[int, ModelManifest]] = {}
         self._pending: dict[int, list[str]] = {}
         self._activations: dict[str, list[str]] = {}
         self._wanted: set[str] = set()
@@ -136,6 +136,9 @@ class ModelLibrary:
                 except Unavailable as e:
                     log.warning("cannot follow models for now: %s", e)
                     self._stop.wait(0.5)
+                    # What was read and not yet noted must come again; taking a record twice changes nothing.
+                    reader.close()
+                    reader = self._log.reader(dict(self._reached))
         except BaseException as e:  # noqa: BLE001 - kept, and raised in the thread that uses the library
             self._failure = e
         finally:
@@ -145,7 +148,7 @@ class ModelLibrary:
         with self._lock:
             match record:
                 case ModelManifest():
-                    self._manifests[record.model_id] = (record, offset)
+                    self._manifests.setdefault(record.model_id, {})[offset] = record
                 case Approval():
                     self._pending[offset] = record.policy.models
                 case RolledBack():
@@ -164,21 +167,34 @@ class ModelLibrary:
             ready = [m for m in wanted if m in self._manifests and m not in self._models and m not in self._rejected]
             self._wanted -= self._models.keys()
         for model_id in ready:
-            manifest, offset = self._manifests[model_id]
             try:
-                _in_order(manifest, self._topics.pipeline.inputs)
-                package = fetch(self._topics, self._log, manifest, offset)
-                try_out(package, self._trust, self._memory_budget)
-                model = ScoringModel(package)
+                self._models[model_id] = self._loaded(self._manifests[model_id])
             except ModelRejected as e:
                 self._rejected[model_id] = str(e)
                 self._events.put(Loaded(model_id, "REJECTED", str(e)))
                 log.warning("rejected: %s", e)
                 continue
-            self._models[model_id] = model
             self._events.put(Loaded(model_id, "LOADED", ""))
             self.changed.set()
             log.info("loaded model %s", model_id[:12])
+
+    def _loaded(self, manifests: dict[int, ModelManifest]) -> ScoringModel:
+        """The model of the first of these manifests that passes every check: a later one of the same id, by
+        whomever, must not take a good model away.
+
+        Raises:
+            ModelRejected: none does; the reason is that of the first.
+        """
+        reasons = []
+        for offset, manifest in manifests.items():
+            try:
+                _in_order(manifest, self._topics.pipeline.inputs)
+                package = fetch(self._topics, self._log, manifest, offset)
+                try_out(package, self._trust, self._memory_budget)
+                return ScoringModel(package)
+            except ModelRejected as e:
+                reasons.append(e)
+        raise reasons[0]
 
     def _check(self) -> None:
         if self._failure is not None:

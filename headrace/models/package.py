@@ -55,15 +55,18 @@ def assemble(manifest: ModelManifest, chunks: Sequence[ModelChunk]) -> Package:
         raise ModelRejected(f"model {short}: {manifest.size} bytes, over the budget of {SIZE_BUDGET}")
     if len(manifest.chunks) != -(-manifest.size // CHUNK_BYTES):
         raise ModelRejected(f"model {short}: {len(manifest.chunks)} chunks cannot hold {manifest.size} bytes")
-    by_index = {c.index: c for c in chunks if c.model_id == manifest.model_id}
+    found: dict[int, list[bytes]] = {}
+    for chunk in chunks:
+        if chunk.model_id == manifest.model_id:
+            found.setdefault(chunk.index, []).append(chunk.data)
     parts = []
     for index, wanted in enumerate(manifest.chunks):
-        chunk = by_index.get(index)
-        if chunk is None:
+        if index not in found:
             raise ModelRejected(f"model {short}: chunk {index} of {len(manifest.chunks)} is missing")
-        if digest(chunk.data) != wanted:
+        part = next((data for data in found[index] if digest(data) == wanted), None)
+        if part is None:
             raise ModelRejected(f"model {short}: chunk {index} does not have the digest the manifest states")
-        parts.append(chunk.data)
+        parts.append(part)
     onnx = b"".join(parts)
     if len(onnx) != manifest.size or digest(onnx) != manifest.model_id:
         raise ModelRejected(f"model {short}: the bytes are not those its id stands for")

@@ -165,7 +165,7 @@ class Govern(Stateless):
     def _fold(self, batch: Chunk) -> None:
         topic = self._topics.short(batch.tp.topic)
         if topic == "models":
-            self._models.update(manifests_in(self._topics, batch))
+            self._models = manifests_in(self._topics, batch) | self._models
             return
         for offset, record in self._topics.control_records(batch):
             if isinstance(record, WorkerStatus):
@@ -244,7 +244,7 @@ class Govern(Stateless):
             return None, champion, "its policy does not name the model it approves"
         if any(m not in self._models for m in order.policy.models):
             # The order may have come past a manifest that it follows on another topic: read that to its end.
-            self._models |= published(self._topics, settled=True)
+            self._models = published(self._topics, settled=True) | self._models
         if unknown := [m for m in order.policy.models if m not in self._models]:
             return None, champion, f"its policy names a model that was never published: {unknown[0][:12]}"
         if rejected := [m for m in order.policy.models if m in self._state.rejected]:

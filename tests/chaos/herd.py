@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
-import time
 from collections import Counter
 
 from tests.integration.platform import Platform, stop
@@ -26,7 +25,8 @@ class Herd:
         self._through = through
         self._lock = threading.RLock()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._ended = threading.Event()
+        self._restarts = True
+        self._done = threading.Event()
         self.deaths: Counter[str] = Counter()
         """Worker -> how often it was found dead and started again."""
         self._thread = threading.Thread(target=self._watch, name="herd", daemon=True)
@@ -76,22 +76,24 @@ class Herd:
 
     def close(self) -> None:
         """End them all."""
-        self._ended.set()
-        self._thread.join()
+        with self._lock:
+            self._restarts = False
         for process in self._running.values():
             process.send_signal(signal.SIGCONT)
             process.send_signal(signal.SIGTERM)
         for process in self._running.values():
             stop(process)
+        # Last: on Linux the children that this thread started end with it.
+        self._done.set()
+        self._thread.join()
 
     def _start(self, worker: str, fault: str = "") -> subprocess.Popen[bytes]:
         return self._platform.start(worker, fault, self._through.get(worker, ""))
 
     def _watch(self) -> None:
-        while not self._ended.is_set():
+        while not self._done.wait(LOOK_S):
             with self._lock:
-                for worker, process in self._running.items():
-                    if process.poll() is not None:
-                        self.deaths[worker] += 1
-                        self._running[worker] = self._start(worker)
-            time.sleep(LOOK_S)
+                dead = [w for w, process in self._running.items() if process.poll() is not None]
+                for worker in dead if self._restarts else ():
+                    self.deaths[worker] += 1
+                    self._running[worker] = self._start(worker)

@@ -13,6 +13,7 @@ from headrace.log.base import Chunk, Output, TopicPartition, read_all
 from headrace.log.memory import MemoryLog
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import Step
+from headrace.models.library import ModelLibrary
 from headrace.models.package import Package, publication
 from headrace.models.policy import answering
 from headrace.models.session import ScoringModel
@@ -29,7 +30,8 @@ class Bench:
 
     def __init__(self) -> None:
         self.log = MemoryLog()
-        self.topics = PipelineLog(toy("infer", partitions=1), self.log, MemoryRegistry())
+        self.registry = MemoryRegistry()
+        self.topics = PipelineLog(toy("infer", partitions=1), self.log, self.registry)
         self.topics.init()
         self.writer = self.log.writer("test")
         self.packages = [model_package(self.topics.pipeline, seed) for seed in range(3)]
@@ -233,3 +235,18 @@ def test_records_wait_for_a_model_that_is_not_here_yet(bench: Bench) -> None:
     assert bench.rows(bench.process(consumed=3), "predictions", "id") == [("c0",), ("c1",)]
     bench.publish(bench.packages[1])
     assert bench.rows(bench.process(), "predictions", "id") == [("c0",), ("c1",), ("c2",)]
+
+
+def test_decisions_read_while_the_registry_was_away_are_not_lost(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.publish(bench.packages[0])
+    bench.rule("first", Policy(routes=[Route(model_id=bench.ids[0], weight=1)]))
+    bench.registry.away = True
+    fresh = PipelineLog(bench.topics.pipeline, bench.log, bench.registry)
+    library = ModelLibrary(fresh, bench.log, Trust(unsigned=True))
+    wait_for(lambda: "cannot follow models" in caplog.text, 10, "the library to meet the registry that is away")
+    bench.registry.away = False
+    wait_for(lambda: library.latest() is not None, 10, "the policy to be known")
+    wait_for(lambda: library.model(bench.ids[0]) is not None, 30, "the model to be loaded")
+    library.close()

@@ -1,0 +1,109 @@
+"""Models that would harm a worker or mislead it: each is rejected with its reason, and the policy in force goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headrace.config import Settings
+from headrace.keys import new_key
+from headrace.models.catalog import governance
+from headrace.models.package import Package, cut
+from headrace.models.signing import sign
+from headrace.orders import order_approval, write
+from headrace.records import GateResult, ModelChunk, WorkerStatus
+from tests.hostile_models import Hostile, Keys, hostile_models
+from tests.integration.platform import Platform, clicks, model_package
+from tests.waiting import wait_for
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    names = ("trusted", "stranger", "revoked")
+    return Keys(*(new_key(tmp_path / "keys", name)[0] for name in names))
+
+
+@pytest.fixture
+def platform(unique: Callable[[str], str], settings: Settings, tmp_path: Path, keys: Keys) -> Platform:
+    public = {name: getattr(keys, name).with_suffix(".pub") for name in Keys._fields}
+    update = {
+        "unsigned_models": "refuse",
+        "trusted_keys": [public["trusted"], public["revoked"]],
+        "revoked_keys": [public["revoked"]],
+    }
+    return Platform(unique("toy"), settings.model_copy(update=update), tmp_path)
+
+
+def put(platform: Platform, package: Package, chunks: list[ModelChunk]) -> None:
+    """Write chunks and manifest to the models topic as they are."""
+    keys = [f"{c.model_id}/{c.index}" for c in chunks] + [package.manifest.model_id]
+    write(platform.topics, "models", [*chunks, package.manifest], keys)
+
+
+def approve(platform: Platform, model_id: str) -> None:
+    """Approve a model whose gates have passed."""
+    passed = GateResult(model_id=model_id, gate="quality", passed=True, mode="block", summary="", evidence="{}")
+    write(platform.topics, "decisions", [passed], [model_id])
+    order_approval(platform.topics, model_id, "test")
+
+
+@pytest.mark.timeout(400)
+def test_hostile_models_are_rejected_with_their_reason_and_the_good_one_goes_on(platform: Platform, keys: Keys) -> None:
+    good = sign(model_package(platform.topics.pipeline, 1), keys.trusted)
+    champion = good.manifest.model_id
+    hostile = {h.package.manifest.model_id: h for h in hostile_models(platform.topics.pipeline, keys)}
+    assert len(hostile) == 24
+
+    def said_of_all() -> dict[str, str] | None:
+        """Model id -> what the worker said, once it has spoken of every hostile model."""
+        found = {}
+        for _, record in platform.topics.read_control("workers"):
+            if isinstance(record, WorkerStatus) and record.state == "REJECTED":
+                found[record.model_id] = record.reason
+        return found if found.keys() >= hostile.keys() else None
+
+    with platform.running("preprocess-0", "infer-0", "govern-0"):
+        put(platform, good, cut(good.onnx))
+        approve(platform, champion)
+        platform.wait_ruling(champion)
+        for model in hostile.values():
+            put(platform, model.package, model.chunks)
+            approve(platform, model.package.manifest.model_id)
+        found = wait_for(said_of_all, 240, "the worker to speak of every model")
+        assert found is not None
+        wait_for(lambda: not governance(platform.topics).open_orders(), 60, "every order to be refused")
+        platform.push(clicks(0, 60, labelled=False))
+        platform.wait_rows("predictions", 60)
+    assert {h.name for m, h in hostile.items() if h.reason not in found[m]} == set(), _told(hostile, found)
+    assert found.keys() == hostile.keys()
+    state = governance(platform.topics)
+    assert {a.model_id for a in state.activations.values()} == {champion}
+    assert len(state.refused) == len(hostile)
+    assert set(platform.rows("predictions")["model_id"]) == {champion}
+
+
+def test_a_manifest_of_the_champions_id_over_other_bytes_does_not_take_it_away(platform: Platform, keys: Keys) -> None:
+    good = sign(model_package(platform.topics.pipeline, 1), keys.trusted)
+    champion = good.manifest.model_id
+    other = model_package(platform.topics.pipeline, 2)
+    chunks = [c.model_copy(update={"model_id": champion}) for c in cut(other.onnx)]
+    claim = {"model_id": champion, "chunks": other.manifest.chunks, "size": len(other.onnx)}
+    bad = sign(Package(good.manifest.model_copy(update={**claim, "signature": None}), other.onnx), keys.trusted)
+    with platform.running("preprocess-0", "infer-0", "govern-0"):
+        put(platform, good, cut(good.onnx))
+        approve(platform, champion)
+        platform.wait_ruling(champion)
+        put(platform, bad, chunks)
+        platform.push(clicks(0, 30, labelled=False))
+        platform.wait_rows("predictions", 30)
+    with platform.running("preprocess-0", "infer-1"):  # a worker that finds both when it starts
+        platform.push(clicks(30, 30, labelled=False))
+        rows = platform.wait_rows("predictions", 60)
+    assert set(rows["model_id"]) == {champion}
+
+
+def _told(hostile: dict[str, Hostile], found: dict[str, str]) -> str:
+    other = {h.name: (found[m], h.reason) for m, h in hostile.items() if h.reason not in found[m]}
+    return "\n".join(f"{name}: {said} (wanted: {wanted})" for name, (said, wanted) in other.items())
