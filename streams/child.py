@@ -11,10 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, Unavailable
 from headrace.launch import command
 
 ERROR_FILE = "error.json"
+
+
+LEAST_FREE = 1 << 20
+"""Bytes without which a child cannot even say why it failed."""
 
 
 class ChildError(HeadraceError):
@@ -34,8 +38,11 @@ class ChildJob:
     """
 
     def __init__(self, module: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="headrace-"))
-        self._output = (self.folder / "output.txt").open("w+")
+        try:
+            self.folder = Path(tempfile.mkdtemp(prefix="headrace-"))
+            self._output = (self.folder / "output.txt").open("w+")
+        except OSError as e:
+            raise Unavailable(f"{tempfile.gettempdir()} cannot be written ({e.strerror or e}): {module} waits") from e
         self._process = subprocess.Popen(
             command([sys.executable, "-m", module, str(self.folder)]),
             stdin=subprocess.PIPE,
@@ -67,10 +74,11 @@ class ChildJob:
             return False
         if code == 0:
             return True
-        failure = self.folder / ERROR_FILE
-        if failure.exists():
-            said = json.loads(failure.read_text())
+        with suppress(OSError, ValueError):  # it could not even say why
+            said = json.loads((self.folder / ERROR_FILE).read_text())
             raise ChildError(said["message"], said["kind"], said["trace"])
+        if shutil.disk_usage(self.folder).free < LEAST_FREE:
+            raise ChildError(f"no space is left in {self.folder.parent}", "Unavailable", "")
         self._output.seek(0)
         tail = self._output.read()[-2000:]
         raise ChildError(f"the child process ended with code {code}", "ChildDied", tail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import sys
@@ -37,6 +38,8 @@ def run(name: str, work: Callable[[PipelineLog, dict[str, Any], Path], None], ne
         log = KafkaLog(settings, f"headrace-{name}")
         work(PipelineLog(find_pipeline(spec["pipeline"], settings), log, ConfluentRegistry(settings)), spec, folder)
     except Exception as e:  # noqa: BLE001 - whatever it is, the parent reports it
-        failure = {"message": str(e) or repr(e), "kind": type(e).__name__, "trace": traceback.format_exc()}
+        full = isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        kind = "Unavailable" if full else type(e).__name__
+        failure = {"message": str(e) or repr(e), "kind": kind, "trace": traceback.format_exc()}
         (folder / ERROR_FILE).write_text(json.dumps(failure))
         sys.exit(1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,46 @@ def test_a_manifest_of_the_champions_id_over_other_bytes_does_not_take_it_away(p
         platform.push(clicks(30, 30, labelled=False))
         rows = platform.wait_rows("predictions", 60)
     assert set(rows["model_id"]) == {champion}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], check=False)
+    if mounted.returncode:
+        pytest.skip("no file system may be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_rejects_no_model_and_costs_no_record(
+    platform: Platform, keys: Keys, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (sign(model_package(platform.topics.pipeline, seed), keys.trusted) for seed in (1, 2))
+    monkeypatch.setenv("TMPDIR", str(disk))
+    filler = disk / "filler"
+    with platform.running("preprocess-0", "infer-0"):
+        with platform.running("govern-0"):
+            put(platform, first, cut(first.onnx))
+            approve(platform, first.manifest.model_id)
+            platform.wait_ruling(first.manifest.model_id)
+        filler.write_bytes(bytes(shutil.disk_usage(disk).free))
+        put(platform, second, cut(second.onnx))
+        approve(platform, second.manifest.model_id)
+        wait_for(lambda: "No space left" in platform.said("infer-0"), 60, "the worker to say why it waits")
+        platform.push(clicks(0, 30, labelled=False))
+        assert set(platform.wait_rows("predictions", 30)["model_id"]) == {first.manifest.model_id}
+        filler.unlink()
+        with platform.running("govern-0"):
+            platform.wait_ruling(second.manifest.model_id)
+        platform.push(clicks(30, 30, labelled=False))
+        rows = platform.wait_rows("predictions", 60)
+    assert set(rows["model_id"]) == {first.manifest.model_id, second.manifest.model_id}
+    states = [r.state for _, r in platform.topics.read_control("workers") if isinstance(r, WorkerStatus)]
+    assert "REJECTED" not in states
+    assert platform.rows("dead").is_empty()
 
 
 def _told(hostile: dict[str, Hostile], found: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -242,11 +243,12 @@ def test_decisions_read_while_the_registry_was_away_are_not_lost(
 ) -> None:
     bench.publish(bench.packages[0])
     bench.rule("first", Policy(routes=[Route(model_id=bench.ids[0], weight=1)]))
-    bench.registry.away = True
-    fresh = PipelineLog(bench.topics.pipeline, bench.log, bench.registry)
+    registry = copy.deepcopy(bench.registry)
+    registry.away = True
+    fresh = PipelineLog(bench.topics.pipeline, bench.log, registry)
     library = ModelLibrary(fresh, bench.log, Trust(unsigned=True))
     wait_for(lambda: "cannot follow models" in caplog.text, 10, "the library to meet the registry that is away")
-    bench.registry.away = False
+    registry.away = False
     wait_for(lambda: library.latest() is not None, 10, "the policy to be known")
     wait_for(lambda: library.model(bench.ids[0]) is not None, 30, "the model to be loaded")
     library.close()
