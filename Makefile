@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos unit check format bench bench-peers up down clean lock
+.PHONY: help setup demo test test-secure chaos unit check format bench bench-peers up down clean lock
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: $(READY) ## Run a year of New York flights through a real Kafka, end to en
 
 test: $(READY) ## Run every test, on a real Kafka
 	@$(BIN)/python -m pytest
+
+test-secure: $(READY) ## Run the tests that need Kafka on one with TLS, passwords and ACLs
+	@$(BIN)/python -m pytest tests/contract tests/integration --stack secure
 
 chaos: $(READY) ## Hurt a running pipeline 200 times and audit what came of it (about 30 minutes)
 	@$(BIN)/python -m tests.chaos

@@ -19,6 +19,11 @@ from headrace.errors import ConfigError
 
 CONFIG_FILE = "headrace.toml"
 STACK_FILE = "stack.json"
+SECURE, CLIENTS = "secure", "clients"
+"""Folder of certificates and credentials in the state folder of a stack that asks who speaks, and that of clients."""
+ADMIN = "admin"
+PRINCIPALS = (ADMIN, "producer", "preprocess", "infer", "join", "retrain", "govern", "monitor")
+"""Who has credentials there: people and operators, those who push events, and each processor."""
 KEYS, STACK_KEY = "keys", "stack"
 """Folder of keys in the state folder, and the name of the pair that the embedded stack makes."""
 
@@ -98,6 +103,17 @@ class Settings(BaseSettings):
             "registry_url": self.registry_url or stack["registry"]["url"],
         }
         return self.model_copy(update=update).with_keys()
+
+    def as_principal(self, name: str) -> Settings:
+        """These settings with the credentials of a principal, where the embedded stack asks who speaks.
+
+        What is given in ``kafka`` itself wins.
+        """
+        stack = running_stack(self.state)
+        if stack is None or not stack.get("secure") or stack["kafka"]["bootstrap"] != self.bootstrap:
+            return self
+        own: dict[str, str] = json.loads((self.state / SECURE / CLIENTS / f"{name}.json").read_text())
+        return self.model_copy(update={"kafka": {**own, **self.kafka}})
 
     def with_keys(self) -> Settings:
         """These settings with the keys of the embedded stack's folder, where there are such and none were given."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.config import Settings
+from headrace.config import ADMIN, Settings
+from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 
 ROOT = Path(__file__).parents[1]
@@ -34,9 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("headrace")
     group.addoption(
         "--stack",
-        choices=("embedded", "docker", "external"),
+        choices=("embedded", "secure", "docker", "external"),
         default="embedded",
-        help="Kafka and registry of the tests: child processes (default), docker-compose.yml, or given ones.",
+        help="Kafka and registry of the tests: child processes (default), the same with TLS, passwords and ACLs, "
+        "docker-compose.yml, or given ones.",
     )
     group.addoption("--kafka", default="", help="bootstrap servers, for --stack external")
     group.addoption("--registry", default="", help="URL of a Confluent-compatible registry, for --stack external")
@@ -58,8 +60,9 @@ def docker_setup() -> list[str]:
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """The stack chosen with ``--stack``, one for the whole run."""
     kind: str = request.config.getoption("--stack")
-    if kind == "embedded":
-        with Stack(tmp_path_factory.mktemp("stack") / "state") as embedded:
+    if kind in ("embedded", "secure"):
+        layout = Layout(secure=kind == "secure")
+        with Stack(tmp_path_factory.mktemp("stack") / "state", layout=layout) as embedded:
             yield RunningStack(embedded.bootstrap, embedded.registry_url, embedded)
     elif kind == "docker":
         request.getfixturevalue("docker_services")
@@ -74,10 +77,12 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def settings(stack: RunningStack) -> Settings:
     """Settings for the stack, with a short session so that a dead worker is missed soon."""
+    known = stack.embedded.credentials(ADMIN) if stack.embedded else {}
     return Settings(
         bootstrap=stack.bootstrap,
         registry_url=stack.registry_url,
-        kafka={"session.timeout.ms": "6000"},
+        state=stack.embedded.state if stack.embedded else Path(".headrace"),
+        kafka={"session.timeout.ms": "6000", **known},
         unsigned_models="accept",
     )
 

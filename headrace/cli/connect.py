@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.config import Settings, load_settings
+from headrace.config import ADMIN, Settings, load_settings
 from headrace.errors import ConfigError
 from headrace.finding import find_pipeline
 from headrace.log.kafka import KafkaLog
@@ -34,9 +34,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def settings_from(
-    kafka: str | None, registry: str | None, state: Path | None, properties: Sequence[str] | None
+    kafka: str | None,
+    registry: str | None,
+    state: Path | None,
+    properties: Sequence[str] | None,
+    principal: str = ADMIN,
 ) -> Settings:
-    """Settings with the command line's options on top, and the stack's addresses where none are given."""
+    """Settings with the command line's options on top, and the stack's addresses and a principal's credentials
+    where none are given."""
     settings = load_settings(bootstrap=kafka, registry_url=registry, state=state)
     given = dict(settings.kafka)
     for text in properties or ():
@@ -44,7 +49,7 @@ def settings_from(
         if not equals:
             raise ConfigError(f"-X {text}: give NAME=VALUE, e.g. -X security.protocol=SSL")
         given[name] = value
-    return settings.model_copy(update={"kafka": given}).located()
+    return settings.model_copy(update={"kafka": given}).located().as_principal(principal)
 
 
 def open_pipeline(name: str, settings: Settings, client: str = "headrace-cli") -> PipelineLog:

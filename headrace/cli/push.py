@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from headrace.acls import PRODUCER
 from headrace.cli.connect import (
     KafkaOption,
     PipelineName,
@@ -45,7 +46,7 @@ def push(
     Every row is held to the pipeline's schema at the door. A row that does not fit is reported with its file
     and line, and kept as a dead letter; the others go on. Exits with 1 where there was such a row.
     """
-    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
+    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x, principal=PRODUCER))
     producers = platform_module("producers.files")
     pacing = platform_module("producers.pacing")
     console = Console(stderr=True)

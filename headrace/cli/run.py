@@ -53,7 +53,7 @@ def run(
         raise typer.Exit(_several(workers, worker_id or processor))
     worker = worker_id or worker_name(processor)
     log_lines(worker)
-    settings = settings_from(kafka, registry, state, x)
+    settings = settings_from(kafka, registry, state, x, principal=processor)
     topics = open_pipeline(pipeline, settings, worker)
     place = build.Place(topics, topics.log, settings, pipeline, worker)
     loop = build.build(processor, place, commit_ms / 1000)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from headrace.acls import rules
 from headrace.cli.connect import (
     JsonOption,
     KafkaOption,
@@ -29,15 +31,26 @@ def register(app: typer.Typer) -> None:
 
 def init(
     pipeline: PipelineName,
+    acls: Annotated[
+        bool | None,
+        typer.Option(help="Let each processor do what it must, and no more; default: where Kafka asks who speaks."),
+    ] = None,
     kafka: KafkaOption = None,
     registry: RegistryOption = None,
     state: StateOption = None,
     x: PropertyOption = None,
 ) -> None:
-    """Create a pipeline's topics and register its schemas. Safe to repeat."""
-    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
+    """Create a pipeline's topics, register its schemas and set its ACLs. Safe to repeat."""
+    settings = settings_from(kafka, registry, state, x)
+    there = open_pipeline(pipeline, settings)
     created = there.init()
     typer.echo(f"{len(created)} topics created, {len(TOPICS) - len(created)} were there; schemas registered")
+    if acls is None:
+        acls = settings.kafka.get("security.protocol", "").startswith("SASL")
+    if acls:
+        wanted = rules(there.pipeline)
+        there.log.grant(wanted)
+        typer.echo(f"{len(wanted)} ACLs in place for {len({r.principal for r in wanted})} principals")
 
 
 def topics(

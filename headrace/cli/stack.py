@@ -33,11 +33,15 @@ def register(app: typer.Typer) -> None:
 def up(
     state: State = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin with no data: the old is deleted.")] = False,
+    secure: Annotated[
+        bool,
+        typer.Option("--secure", help="TLS, a password for each processor, ACLs; commands here know the passwords."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start Kafka and a schema registry here, without containers. They run until `headrace down`."""
     folder = load_settings(state=state).state
-    _show(_control().up(folder, fresh=fresh, console=Console(stderr=True)), as_json)
+    _show(_control().up(folder, fresh=fresh, secure=secure, console=Console(stderr=True)), as_json)
 
 
 def down(state: State = None) -> None:

@@ -20,7 +20,7 @@ from headrace.errors import StackError
 
 STOP_S = 30.0
 POLL_S = 0.05
-NOTHING: Description = {"kafka": None, "registry": None, "supervisor": None}
+NOTHING: Description = {"kafka": None, "registry": None, "supervisor": None, "secure": False}
 
 
 def status(state: Path) -> Description:
@@ -31,7 +31,7 @@ def status(state: Path) -> Description:
     return cast(Description, written)
 
 
-def up(state: Path, *, fresh: bool, console: Console) -> Description:
+def up(state: Path, *, fresh: bool, secure: bool = False, console: Console) -> Description:
     """Start a stack that goes on after this process; returns when it is ready.
 
     Raises:
@@ -42,6 +42,8 @@ def up(state: Path, *, fresh: bool, console: Console) -> Description:
     if running["kafka"] is not None:
         if fresh:
             raise StackError(f"a stack runs in {state}: `headrace down` first, then `headrace up --fresh`")
+        if secure and not running["secure"]:
+            raise StackError(f"a stack runs in {state} that asks nobody who speaks: `headrace down` first")
         console.print(f"a stack already runs in {state}", soft_wrap=True, highlight=False)
         return running
     install(console=console)
@@ -50,7 +52,7 @@ def up(state: Path, *, fresh: bool, console: Console) -> Description:
     folder.release()
     with folder.supervisor_log.open("wb") as log:
         process = subprocess.Popen(
-            supervisor.command(state, fresh=fresh),
+            supervisor.command(state, fresh=fresh, secure=secure),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

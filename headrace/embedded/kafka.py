@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from headrace.embedded.java import JAVA, QUICK
 from headrace.embedded.ports import HOST, named
+from headrace.embedded.security import broker_settings
 from headrace.embedded.server import Server
 from headrace.embedded.state import StateFolder
 
@@ -63,12 +64,19 @@ class Layout:
         quick: they compile their code quickly and not as well.
         through: port that a second listener of the first broker gives out as its address: for clients that
             reach it by another way, a proxy or a tunnel; 0: there is none.
+        secure: it speaks TLS, asks who speaks, and lets each do what ACLs allow.
     """
 
     brokers: int = 1
     heap_mb: int = 512
     quick: bool = False
     through: int = 0
+    secure: bool = False
+
+    @property
+    def listener(self) -> str:
+        """Name of the listener that clients come to."""
+        return "SASL_SSL" if self.secure else "PLAINTEXT"
 
 
 def start(jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], layout: Layout, node: int = 1) -> Server:
@@ -78,7 +86,8 @@ def start(jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], lay
         StackError: the storage cannot be formatted.
     """
     folder = state.broker(node)
-    settings = _write_settings(folder, ports, layout, node)
+    own = broker_settings(state) if layout.secure else {}
+    settings = _write_settings(folder, ports, layout, node, own)
     java = [*JAVA, LOG_LEVEL, "-cp", ":".join(map(str, jars))]
     name = "Kafka" if layout.brokers == 1 else f"Kafka broker {node}"
     _format(java, state, folder, settings)
@@ -90,10 +99,11 @@ def start(jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], lay
 class Probe:
     """Asks a starting Kafka for its metadata."""
 
-    def __init__(self, bootstrap: str, brokers: int = 1) -> None:
+    def __init__(self, bootstrap: str, brokers: int = 1, properties: dict[str, str] | None = None) -> None:
         self._brokers = brokers
         self._client = AdminClient(
             {
+                **(properties or {}),
                 "bootstrap.servers": bootstrap,
                 "log_level": 0,
                 "reconnect.backoff.ms": 50,
@@ -114,8 +124,8 @@ def settings_file(state: StateFolder) -> Path:
     return state.kafka / "server.properties"
 
 
-def _write_settings(folder: Path, ports: dict[str, int], layout: Layout, node: int) -> Path:
-    listener = f"PLAINTEXT://{HOST}:{ports[named('kafka', node)]}"
+def _write_settings(folder: Path, ports: dict[str, int], layout: Layout, node: int, security: dict[str, str]) -> Path:
+    listener = f"{layout.listener}://{HOST}:{ports[named('kafka', node)]}"
     voters = [f"{n}@{HOST}:{ports[named('controller', n)]}" for n in range(1, layout.brokers + 1)]
     settings = SETTINGS | {
         "node.id": str(node),
@@ -123,6 +133,7 @@ def _write_settings(folder: Path, ports: dict[str, int], layout: Layout, node: i
         "listeners": f"{listener},CONTROLLER://{HOST}:{ports[named('controller', node)]}",
         "advertised.listeners": listener,
         "controller.quorum.voters": ",".join(voters),
+        **security,
     }
     if layout.through and node == 1:
         settings["listeners"] += f",THROUGH://{HOST}:{ports['through']}"
@@ -135,6 +146,7 @@ def _write_settings(folder: Path, ports: dict[str, int], layout: Layout, node: i
         settings |= {key: "2" for key in settings if key.endswith(".min.isr")}
         settings["min.insync.replicas"] = "2"
     file = folder / "server.properties"
+    file.touch(0o600)  # it may hold passwords
     file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     return file
 

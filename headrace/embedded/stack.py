@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict
 
-from headrace.embedded import kafka, ports, registry
+from headrace.config import ADMIN
+from headrace.embedded import kafka, ports, registry, security
 from headrace.embedded.download import Installed, install
 from headrace.embedded.kafka import Layout
 from headrace.embedded.server import Server
@@ -43,6 +44,7 @@ class Description(TypedDict):
     kafka: KafkaDescription | None
     registry: RegistryDescription | None
     supervisor: int | None
+    secure: bool
 
 
 class Stack:
@@ -96,6 +98,10 @@ class Stack:
         """Root of the registry's Confluent-compatible API."""
         return registry.url(self._ports)
 
+    def credentials(self, principal: str) -> dict[str, str]:
+        """The client properties with which a principal speaks to Kafka; none where it asks nobody."""
+        return security.credentials(self._state, principal) if self._layout.secure else {}
+
     def describe(self) -> Description:
         """Addresses, process ids and log files."""
         one, other = self._brokers.get(1), self._registry
@@ -103,6 +109,7 @@ class Stack:
             "kafka": {"bootstrap": self.bootstrap, "pid": one.pid, "log": str(one.log)} if one else None,
             "registry": {"url": self.registry_url, "pid": other.pid, "log": str(other.log)} if other else None,
             "supervisor": os.getpid(),
+            "secure": self._layout.secure,
         }
 
     def start(self) -> None:
@@ -123,6 +130,8 @@ class Stack:
                 self._state.wipe()
                 self._fresh = False
             self._state.provide_key()
+            if self._layout.secure:
+                security.prepare(self._state)
             self._ports = ports.choose(self._state.ports, self._layout.brokers)
             if self._with_registry:
                 self._registry = registry.start(self._installed.registry, self._state, self._ports)
@@ -206,7 +215,7 @@ class Stack:
 
     def _until_ready(self) -> None:
         # Each is asked by itself: the others go on telling of one that was killed until its session ends.
-        probes = [kafka.Probe(address, self._layout.brokers) for address in self._addresses()]
+        probes = [kafka.Probe(address, self._layout.brokers, self.credentials(ADMIN)) for address in self._addresses()]
         waiting: dict[str, Callable[[], bool]] = {"Kafka": lambda: all(probe.answers() for probe in probes)}
         if self._registry is not None:
             waiting["the schema registry"] = lambda: registry.answers(self._ports)

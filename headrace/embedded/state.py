@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from headrace.config import KEYS, STACK_FILE, STACK_KEY
+from headrace.config import KEYS, SECURE, STACK_FILE, STACK_KEY
 from headrace.errors import StackError
 from headrace.keys import new_key
 
@@ -33,6 +33,7 @@ class StateFolder:
         self.kafka = self.path / "kafka"
         self.registry = self.path / "registry"
         self.logs = self.path / "logs"
+        self.secure = self.path / SECURE
         self.ports = self.path / "ports.json"
         self.stack_file = self.path / STACK_FILE
         self.supervisor_log = self.logs / "supervisor.log"

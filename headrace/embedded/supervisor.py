@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 from headrace.errors import HeadraceError
 
@@ -16,18 +17,19 @@ MODULE = "headrace.embedded.supervisor"
 CHECK_S = 0.5
 
 
-def command(state: Path, *, fresh: bool) -> list[str]:
+def command(state: Path, *, fresh: bool, secure: bool) -> list[str]:
     """How a supervisor is started; it writes to its standard output why it stopped."""
-    return [sys.executable, "-m", MODULE, str(state.resolve()), *(["--fresh"] if fresh else [])]
+    flags = [*(["--fresh"] if fresh else []), *(["--secure"] if secure else [])]
+    return [sys.executable, "-m", MODULE, str(state.resolve()), *flags]
 
 
-def serve(state: Path, *, fresh: bool) -> None:
+def serve(state: Path, *, fresh: bool, secure: bool) -> None:
     """Run a stack until SIGTERM.
 
     Raises:
         HeadraceError: it did not start, or a server died; the other one is stopped.
     """
-    with Stack(state, fresh=fresh) as stack:
+    with Stack(state, fresh=fresh, layout=Layout(secure=secure)) as stack:
         print(f"ready: {stack.bootstrap} and {stack.registry_url}", flush=True)
         while True:
             time.sleep(CHECK_S)
@@ -40,15 +42,16 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    """``python -m headrace.embedded.supervisor STATE [--fresh]``"""
+    """``python -m headrace.embedded.supervisor STATE [--fresh] [--secure]``"""
     parser = argparse.ArgumentParser()
     parser.add_argument("state", type=Path)
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--secure", action="store_true")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        serve(given.state, fresh=given.fresh)
+        serve(given.state, fresh=given.fresh, secure=given.secure)
     except HeadraceError as e:
         print(e, flush=True)
         return e.exit_code

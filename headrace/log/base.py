@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from headrace.acls import Rule
 from headrace.codec.column import BytesColumn
 
 LARGEST = 2_000_000
@@ -218,6 +219,9 @@ class Log(Protocol):
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         """Committed offsets of a group, wherever it has any."""
+
+    def grant(self, rules: Sequence[Rule]) -> None:
+        """Set ACLs; those that are there already stay."""
 
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:
         """Reads from these offsets on. Not ``committed``: records of open and aborted transactions too."""

@@ -18,9 +18,12 @@ from confluent_kafka import (
 )
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
 from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
+from headrace.acls import READER_GROUP, Rule
 from headrace.config import Settings
 from headrace.errors import ConfigError, Fenced, StackError, Unavailable
 from headrace.log.base import (
@@ -113,6 +116,8 @@ class KafkaLog:
 
     def partitions(self, topic: str) -> int:
         found = self._call(lambda: self._admin.list_topics(topic, timeout=CALL_S)).topics[topic]
+        if found.error is not None and found.error.code() in _REFUSED:
+            raise ConfigError(f"{topic}: {found.error.str()} (`headrace init` sets ACLs)")
         if found.error is not None and found.error.code() not in _UNKNOWN:
             raise Unavailable(f"Kafka does not tell of topic {topic} for now: {found.error.str()}")
         if not found.partitions:
@@ -144,6 +149,23 @@ class KafkaLog:
         request = [ConsumerGroupTopicPartitions(group)]
         answer = self._result(self._admin.list_consumer_group_offsets(request)[group])
         return {TopicPartition(t.topic, t.partition): t.offset for t in answer.topic_partitions or [] if t.offset >= 0}
+
+    def grant(self, rules: Sequence[Rule]) -> None:
+        """Set ACLs; those that are there already stay."""
+        bindings = [
+            AclBinding(
+                _RESOURCES[rule.kind],
+                rule.name,
+                ResourcePatternType.PREFIXED if rule.prefixed else ResourcePatternType.LITERAL,
+                f"User:{rule.principal}",
+                "*",
+                _OPERATIONS[rule.operation],
+                AclPermissionType.ALLOW,
+            )
+            for rule in rules
+        ]
+        for future in self._admin.create_acls(bindings).values():
+            self._result(future)
 
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:
         return KafkaReader(self._reading, starts, self._transport, committed=committed)
@@ -201,6 +223,8 @@ class KafkaLog:
         error: KafkaError = e.args[0]
         if error.code() in _AWAY or error.code() in _UNKNOWN:
             return Unavailable(f"Kafka at {self._common['bootstrap.servers']} is away: {error.str()}")
+        if error.code() in _REFUSED:
+            return ConfigError(f"Kafka refused: {error.str()} (`headrace init` sets ACLs)")
         return StackError(f"Kafka refused: {error.str()}")
 
 
@@ -215,7 +239,7 @@ class KafkaReader:
         *,
         committed: bool = True,
     ) -> None:
-        conf = {**CONSUMER, **_given(common), "group.id": "headrace-reader", "enable.partition.eof": True}
+        conf = {**CONSUMER, **_given(common), "group.id": READER_GROUP, "enable.partition.eof": True}
         if not committed:
             conf["isolation.level"] = "read_uncommitted"
         self._consumer = Consumer(conf, logger=log)
@@ -305,6 +329,12 @@ class KafkaGroupReader:
         self._listener.on_lost(_named(parts))
 
 
+_RESOURCES = {
+    "topic": ResourceType.TOPIC,
+    "group": ResourceType.GROUP,
+    "transactional_id": ResourceType.TRANSACTIONAL_ID,
+}
+_OPERATIONS = {"read": AclOperation.READ, "write": AclOperation.WRITE, "describe": AclOperation.DESCRIBE}
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _AWAY = {
@@ -328,6 +358,14 @@ _AWAY = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.UNSTABLE_OFFSET_COMMIT,
 }
+_REFUSED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+}
 _UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 
 
@@ -340,6 +378,8 @@ def _raise_unless_passing(error: KafkaError) -> None:
         return
     if error.code() in _UNKNOWN:
         raise ConfigError(f"{error.str()}: run `headrace init PIPELINE` first")
+    if error.code() in _REFUSED:
+        raise ConfigError(f"{error.str()}: this principal has no right to it (`headrace init` sets ACLs)")
     if error.code() == KafkaError._MAX_POLL_EXCEEDED:
         log.warning("this member was too slow and has left the group: %s", error.str())
         return

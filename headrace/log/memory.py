@@ -14,6 +14,7 @@ from datetime import datetime
 from itertools import count
 from typing import Literal
 
+from headrace.acls import Rule
 from headrace.errors import ConfigError, Fenced, HeadraceError, TransactionAborted, Unavailable
 from headrace.log.base import LARGEST, Chunk, GroupReader, Output, Position, RebalanceListener, TopicPartition
 from headrace.log.partitioner import partition_of
@@ -103,6 +104,9 @@ class MemoryLog:
     def members(self, group: str) -> set[str]:
         with self.lock:
             return {m.member for m in self.groups.get(group, _Group()).members}
+
+    def grant(self, rules: Sequence[Rule]) -> None:
+        """Nobody is refused here."""
 
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> MemoryReader:
         return MemoryReader(self, starts, committed=committed)

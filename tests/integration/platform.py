@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from sklearn.linear_model import LogisticRegression
 
+from headrace.acls import rules
 from headrace.config import Settings
 from headrace.launch import command
 from headrace.log.base import read_all
@@ -130,6 +131,8 @@ class Platform:
         self.log = KafkaLog(settings, name)
         self.topics = PipelineLog(toy(name), self.log, ConfluentRegistry(settings))
         self.topics.init()
+        if "security.protocol" in settings.kafka:
+            self.log.grant(rules(self.topics.pipeline))
         self._logs = logs
 
     def push(self, rows: pl.DataFrame) -> None:
@@ -154,12 +157,16 @@ class Platform:
             for child in children.values():
                 stop(child)
 
-    def start(self, worker: str, fault: str = "", bootstrap: str = "") -> subprocess.Popen[bytes]:
-        """Start one processor under a worker name, to end at a fault point, to reach Kafka by another way."""
+    def start(
+        self, worker: str, fault: str = "", bootstrap: str = "", properties: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start one processor under a worker name, to end at a fault point, to reach Kafka by another way or with
+        other client properties (NAME=VALUE)."""
         environment = os.environ | {
             "TOY_PIPELINE": self.topics.pipeline.name,
             "HEADRACE_BOOTSTRAP": bootstrap or self.settings.bootstrap,
             "HEADRACE_REGISTRY_URL": self.settings.registry_url,
+            "HEADRACE_STATE": str(self.settings.state),
             "HEADRACE_UNSIGNED_MODELS": self.settings.unsigned_models,
             "HEADRACE_TRUSTED_KEYS": json.dumps([str(k) for k in self.settings.trusted_keys]),
             "HEADRACE_REVOKED_KEYS": json.dumps([str(k) for k in self.settings.revoked_keys]),
@@ -167,7 +174,8 @@ class Platform:
         }
         processor = worker.split("-")[0]
         run = ["run", processor, "--pipeline", REFERENCE, "--worker-id", worker, "--commit-ms", "50"]
-        run += ["-X", "session.timeout.ms=6000"]
+        for given in ("session.timeout.ms=6000", *properties):
+            run += ["-X", given]
         with (self._logs / f"{worker}.log").open("ab") as out:
             return subprocess.Popen(
                 command([sys.executable, "-m", "headrace", *run]), env=environment, stdout=out, stderr=out

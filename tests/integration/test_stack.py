@@ -235,7 +235,7 @@ def test_a_command_is_not_started_for_a_parent_that_is_gone(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-NOTHING = {"kafka": None, "registry": None, "supervisor": None}
+NOTHING = {"kafka": None, "registry": None, "supervisor": None, "secure": False}
 
 
 def test_up_status_down(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_up_status_down(tmp_path: Path) -> None:
     up = headrace("up", "--json", state=state)
     assert up.returncode == 0, up.stderr
     running = json.loads(up.stdout)
-    assert {key: set(value) for key, value in running.items() if key != "supervisor"} == {
+    assert {key: set(value) for key, value in running.items() if key not in ("supervisor", "secure")} == {
         "kafka": {"bootstrap", "pid", "log"},
         "registry": {"url", "pid", "log"},
     }

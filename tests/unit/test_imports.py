@@ -17,7 +17,7 @@ FOLDERS = {
 }
 PURE = {"errors", "config", "records", "schemas"}
 CODEC = {*PURE, "codec", "registry", "pipeline"}
-LOG = {*CODEC, "log", "topics", "windows"}
+LOG = {*CODEC, "acls", "log", "topics", "windows"}
 MODELS = {*LOG, "keys", "launch", "models"}
 INSIDE = {
     "errors": set[str](),
@@ -29,6 +29,7 @@ INSIDE = {
     "codec": CODEC - {"pipeline"},
     "pipeline": {"codec", "errors"},
     "topics": {"pipeline", "schemas"},
+    "acls": {"pipeline", "topics"},
     "finding": {"config", "errors", "pipeline"},
     "log": LOG,
     "models": MODELS,

@@ -1,0 +1,137 @@
+"""A Kafka that asks who speaks: everything works with each processor's own rights, and with no other's."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from headrace.acls import PROCESSORS
+from headrace.audit.audit import audit
+from headrace.config import ADMIN, PRINCIPALS, Settings
+from headrace.embedded.kafka import Layout
+from headrace.embedded.stack import Stack
+from headrace.errors import ConfigError, HeadraceError, Unavailable
+from headrace.log.base import Output
+from headrace.log.kafka import KafkaLog
+from headrace.models.catalog import published
+from headrace.orders import order_training
+from streams.recompute import recompute
+from tests.integration.platform import Platform, clicks
+from tests.waiting import wait_for
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("secure") / "state", layout=Layout(secure=True, quick=True)) as stack:
+        yield stack
+
+
+def settings_of(stack: Stack, principal: str) -> Settings:
+    return Settings(
+        bootstrap=stack.bootstrap,
+        registry_url=stack.registry_url,
+        state=stack.state,
+        kafka={"session.timeout.ms": "6000", **stack.credentials(principal)},
+        unsigned_models="accept",
+    )
+
+
+@pytest.fixture
+def platform(secured: Stack, tmp_path: Path) -> Platform:
+    """A pipeline whose topics are there and whose rights are set."""
+    return Platform(f"toy-{uuid.uuid4().hex[:8]}", settings_of(secured, ADMIN), tmp_path)
+
+
+def test_a_pipeline_works_with_each_processors_own_rights(secured: Stack, platform: Platform, tmp_path: Path) -> None:
+    workers = [f"{name}-0" for name in PROCESSORS]
+    producer = KafkaLog(settings_of(secured, "producer"), "producer").sender("producer")
+    rows = clicks(0, 400)
+    topics = platform.topics
+    with platform.running(*workers) as running:
+        producer.send(topics.topic("raw"), [u.encode() for u in rows["user"]], topics.codec("raw").encode(rows))
+        producer.send(topics.topic("raw"), [b"user0"], [b"\x01nonsense"])
+        producer.flush()
+        first = platform.activate(1)
+        platform.wait_ruling(first)
+        platform.wait_rows("outcomes", 400)
+        order_training(topics, "test", "with rights of its own")
+        wait_for(lambda: len(published(topics)) == 2, 120, "retrain to publish a model")
+        assert {name: child.poll() for name, child in running.items()} == dict.fromkeys(workers)
+    answers = platform.rows("predictions").filter(pl.col("route") != "shadow")
+    assert sorted(answers.select("partition", "offset").rows()) == sorted(
+        platform.rows("features").select("p", "o").rows()
+    )
+    assert platform.rows("dead").height == 1
+    assert audit(topics, recompute).violations == []
+    passwords = [secured.credentials(p)["sasl.password"] for p in PRINCIPALS]
+    said = [f for f in [*tmp_path.glob("*.log"), *(secured.state / "logs").glob("*")] if f.is_file()]
+    assert len(said) > len(workers)
+    assert [(f.name, p) for f in said for p in passwords if p in f.read_text(errors="replace")] == []
+
+
+@pytest.mark.parametrize(("worker", "other"), [("infer-0", "join"), ("preprocess-0", "monitor"), ("govern-0", "infer")])
+def test_a_processor_with_anothers_credentials_is_refused(
+    secured: Stack, platform: Platform, worker: str, other: str
+) -> None:
+    theirs = secured.credentials(other)
+    process = platform.start(worker, properties=[f"{name}={value}" for name, value in theirs.items()])
+    assert process.wait(60) not in (0, -9)
+    said = platform.said(worker)
+    assert "authorization failed" in said
+    assert "Traceback" not in said
+    assert theirs["sasl.password"] not in said
+
+
+def test_a_producer_may_push_and_nothing_else(secured: Stack, platform: Platform) -> None:
+    log, topics = KafkaLog(settings_of(secured, "producer"), "producer"), platform.topics
+    sender = log.sender("producer")
+    sender.send(topics.topic("decisions"), [b"k"], [b"an approval"])
+    with pytest.raises(Unavailable, match="Topic authorization failed"):
+        sender.flush()
+    with pytest.raises(ConfigError, match="Topic authorization failed"):
+        log.bounds(topics.topic("predictions"))
+    with pytest.raises(HeadraceError, match="uthorization failed"):
+        log.writer(f"{topics.pipeline.name}.govern.x").begin()
+    sender = KafkaLog(settings_of(secured, "infer"), "infer").sender("x")
+    sender.send(topics.topic("features"), [b"k"], [b"a forged marker"])
+    with pytest.raises(Unavailable, match="Topic authorization failed"):
+        sender.flush()
+    writer = KafkaLog(settings_of(secured, "infer"), "infer").writer(f"{topics.pipeline.name}.infer.x")
+    writer.begin()
+    writer.write(Output(topics.tp("predictions"), [b"k"], [b"its own"]))
+    writer.abort()
+    writer.close()
+
+
+def test_without_the_password_nobody_gets_in_and_no_message_tells_it(secured: Stack) -> None:
+    own = secured.credentials(ADMIN)
+    wrong = settings_of(secured, ADMIN).model_copy(update={"kafka": {**own, "sasl.password": "a-guess-4711"}})
+    with pytest.raises(HeadraceError) as refused:
+        KafkaLog(wrong, "guest").partitions("any")
+    assert "a-guess-4711" not in str(refused.value)
+    plain = Settings(bootstrap=secured.bootstrap, registry_url=secured.registry_url)
+    with pytest.raises(HeadraceError):
+        KafkaLog(plain, "guest").partitions("any")
+
+
+def test_secrets_are_for_nobody_else_and_shown_nowhere(secured: Stack) -> None:
+    secure = secured.state / "secure"
+    assert stat.S_IMODE(secure.stat().st_mode) == 0o700
+    secret = [f for f in secure.rglob("*") if f.is_file() and f.name != "ready"]
+    secret.append(secured.state / "kafka" / "server.properties")
+    assert {stat.S_IMODE(f.stat().st_mode) for f in secret} == {0o600}
+    password = secured.credentials(ADMIN)["sasl.password"]
+    assert password not in (secured.state / "stack.json").read_text()
+    cmd = [sys.executable, "-m", "headrace", "status", "--json", "--state", str(secured.state)]
+    shown = subprocess.run(cmd, capture_output=True, text=True, timeout=60, check=True, env=os.environ).stdout
+    assert json.loads(shown)["secure"] is True
+    assert password not in shown
