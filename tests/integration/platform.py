@@ -187,19 +187,7 @@ class Platform:
 
     def rows(self, name: str) -> pl.DataFrame:
         """Every record of a topic as rows, with partition ``p`` and offset ``o``, in log order."""
-        frames = []
-        for chunk in read_all(self.log, self.topics.topic(name)):
-            decoded = self.topics.codec(name).decode(chunk.values)
-            frames.append(
-                decoded.frame().with_columns(
-                    pl.lit(chunk.tp.partition).alias("p"), pl.Series("o", chunk.offsets[decoded.places()])
-                )
-            )
-        return (
-            pl.concat(frames)
-            if frames
-            else pl.DataFrame(schema={**self.topics.columns(name), "p": pl.Int32, "o": pl.Int64})
-        )
+        return rows_of(self.topics, name)
 
     def wait_rows(self, name: str, count: int, seconds: float = 60) -> pl.DataFrame:
         """Wait until a topic holds at least ``count`` rows; gives them all."""
@@ -247,6 +235,17 @@ class Platform:
         found = wait_for(ruling, 40, f"{model_id[:12]} to rule")
         assert found is not None
         return found
+
+
+def rows_of(topics: PipelineLog, name: str) -> pl.DataFrame:
+    """Every record of a topic's first type as rows, with partition ``p`` and offset ``o``, in log order."""
+    frames = []
+    for chunk in read_all(topics.log, topics.topic(name)):
+        decoded = topics.codec(name).decode(chunk.values)
+        where = [pl.lit(chunk.tp.partition).alias("p"), pl.Series("o", chunk.offsets[decoded.places()])]
+        frames.append(decoded.frame().with_columns(where))
+    none = pl.DataFrame(schema={**topics.columns(name), "p": pl.Int32, "o": pl.Int64})
+    return pl.concat(frames) if frames else none
 
 
 def model_package(pipeline: Pipeline, seed: int) -> Package:

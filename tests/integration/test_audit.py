@@ -34,7 +34,7 @@ from headrace.records import (
 )
 from headrace.topics import TOPICS
 from streams.recompute import recompute
-from tests.integration.platform import POISON, Platform, clicks
+from tests.integration.platform import POISON, Platform, clicks, rows_of
 from tests.waiting import wait_for
 
 GROUPS = ("preprocess", "infer", "join")
@@ -119,16 +119,6 @@ def found(report: Report, topics: PipelineLog) -> Found:
     return {(v.rule, topics.short(v.topic), v.partition, v.offset) for v in report.violations}
 
 
-def rows_of(topics: PipelineLog, name: str) -> pl.DataFrame:
-    """Every record of a topic with its partition ``p`` and offset ``o``."""
-    frames = []
-    for chunk in read_all(topics.log, topics.topic(name)):
-        decoded = topics.codec(name).decode(chunk.values)
-        where = [pl.lit(chunk.tp.partition).alias("p"), pl.Series("o", chunk.offsets[decoded.places()])]
-        frames.append(decoded.frame().with_columns(where))
-    return pl.concat(frames)
-
-
 def _caught_up(platform: Platform) -> bool:
     """Whether every group has consumed all that its inputs hold."""
     topics = platform.topics
@@ -153,19 +143,21 @@ def a_prediction_twice(s: Spoiler) -> Found:
     }
 
 
-def a_prediction_lost(s: Spoiler) -> Found:
-    outcomes = rows_of(s.topics, "outcomes").select("p", "prediction_offset")
-    rows = rows_of(s.topics, "predictions").filter(pl.col("route") != "shadow")
-    waiting = rows.join(outcomes, left_on=["p", "o"], right_on=["p", "prediction_offset"], how="anti")
-    assert waiting.height == 0  # every click has its label: an outcome is then left without its cause
-    p, o, row = s.some("predictions", pl.col("route") != "shadow")
+def _an_answer_or_shadow_lost(s: Spoiler, which: pl.Expr) -> Found:
+    """Every click has its label: the outcome of what is lost is then left without its cause."""
+    p, o, row = s.some("predictions", which)
     s.log.erase(s.topics.tp("predictions", p), o)
-    outcome = rows_of(s.topics, "outcomes").filter((pl.col("p") == p) & (pl.col("prediction_offset") == o))
-    return {
-        ("exactly_one", "features", p, row["offset"][0]),
-        ("no_phantom", "outcomes", p, outcome["o"][0]),
-        ("recomputed", "outcomes", p, outcome["o"][0]),
-    }
+    return {("exactly_one", "features", p, row["offset"][0]), *_left_alone(s, p, o)}
+
+
+def _left_alone(s: Spoiler, p: int, prediction: int) -> Found:
+    """The outcome of a prediction that is gone, or is no longer about its record."""
+    outcome = rows_of(s.topics, "outcomes").filter((pl.col("p") == p) & (pl.col("prediction_offset") == prediction))
+    return {(rule, "outcomes", p, outcome["o"][0]) for rule in ("no_phantom", "recomputed")}
+
+
+def a_prediction_lost(s: Spoiler) -> Found:
+    return _an_answer_or_shadow_lost(s, pl.col("route") != "shadow")
 
 
 def two_predictions_in_the_other_order(s: Spoiler) -> Found:
@@ -198,14 +190,7 @@ def a_prediction_under_another_marker(s: Spoiler) -> Found:
 
 
 def a_shadow_lost(s: Spoiler) -> Found:
-    p, o, row = s.some("predictions", pl.col("route") == "shadow")
-    s.log.erase(s.topics.tp("predictions", p), o)
-    outcome = rows_of(s.topics, "outcomes").filter((pl.col("p") == p) & (pl.col("prediction_offset") == o))
-    return {
-        ("exactly_one", "features", p, row["offset"][0]),
-        ("no_phantom", "outcomes", p, outcome["o"][0]),
-        ("recomputed", "outcomes", p, outcome["o"][0]),
-    }
+    return _an_answer_or_shadow_lost(s, pl.col("route") == "shadow")
 
 
 def a_prediction_of_nothing(s: Spoiler) -> Found:
@@ -226,12 +211,7 @@ def a_prediction_of_nothing(s: Spoiler) -> Found:
 def a_prediction_about_another_record(s: Spoiler) -> Found:
     p, o, row = s.some("predictions", pl.col("route") == "shadow")
     s.rewrite("predictions", p, o, row.with_columns(pl.lit("nobody").alias("id")))
-    outcome = rows_of(s.topics, "outcomes").filter((pl.col("p") == p) & (pl.col("prediction_offset") == o))
-    return {
-        ("no_phantom", "predictions", p, o),
-        ("no_phantom", "outcomes", p, outcome["o"][0]),
-        ("recomputed", "outcomes", p, outcome["o"][0]),
-    }
+    return {("no_phantom", "predictions", p, o), *_left_alone(s, p, o)}
 
 
 def a_chunk_altered(s: Spoiler) -> Found:
