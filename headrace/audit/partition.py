@@ -19,6 +19,9 @@ from headrace.models.catalog import Governance
 from headrace.models.policy import Marked
 
 CHUNK = 50_000
+LOOKS = 200
+"""Inputs that are not there and are looked for among aborted records; each takes a reader of its own. The rest of
+very many count as never having been there."""
 _LABELS_KEPT = 4
 """Label horizons that a pairing may look back over; see ``streams.pairing``."""
 
@@ -42,6 +45,7 @@ class PartitionAudit:
     scope: Scope
     state: Governance
     advanced: Callable[[int], None]
+    _looked: int = 0
 
     def run(self, recompute: Recompute | None) -> set[str]:
         """Judge the partition; gives the models that scored in it."""
@@ -115,7 +119,8 @@ class PartitionAudit:
     def _hidden(self, name: str, offset: int) -> bool:
         """Whether a record stands at an offset where readers of committed records see none."""
         tp = self.topics.tp(name, self.partition)
-        if not 0 <= offset < self.topics.log.high_watermarks(tp.topic)[self.partition]:
+        self._looked += 1
+        if self._looked > LOOKS or not 0 <= offset < self.topics.log.high_watermarks(tp.topic)[self.partition]:
             return False
         reader = self.topics.log.reader({tp: offset}, committed=False)
         try:
