@@ -25,7 +25,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from headrace.acls import READER_GROUP, Rule
 from headrace.config import Settings
-from headrace.errors import ConfigError, Fenced, StackError, Unavailable
+from headrace.errors import ConfigError, StackError, Unavailable
 from headrace.log.base import (
     Chunk,
     GroupReader,
@@ -36,6 +36,7 @@ from headrace.log.base import (
     TopicPartition,
     Writer,
 )
+from headrace.log.kafka_errors import AWAY, REFUSED, UNKNOWN, raise_unless_passing
 from headrace.log.kafka_writer import PRODUCER, KafkaSender, KafkaWriter
 from headrace.log.transport import Transport, transport
 
@@ -116,9 +117,9 @@ class KafkaLog:
 
     def partitions(self, topic: str) -> int:
         found = self._call(lambda: self._admin.list_topics(topic, timeout=CALL_S)).topics[topic]
-        if found.error is not None and found.error.code() in _REFUSED:
+        if found.error is not None and found.error.code() in REFUSED:
             raise ConfigError(f"{topic}: {found.error.str()} (`headrace init` sets ACLs)")
-        if found.error is not None and found.error.code() not in _UNKNOWN:
+        if found.error is not None and found.error.code() not in UNKNOWN:
             raise Unavailable(f"Kafka does not tell of topic {topic} for now: {found.error.str()}")
         if not found.partitions:
             raise ConfigError(f"Kafka has no topic {topic}: run `headrace init PIPELINE` first")
@@ -221,9 +222,9 @@ class KafkaLog:
 
     def _translated(self, e: KafkaException) -> Exception:
         error: KafkaError = e.args[0]
-        if error.code() in _AWAY or error.code() in _UNKNOWN:
+        if error.code() in AWAY or error.code() in UNKNOWN:
             return Unavailable(f"Kafka at {self._common['bootstrap.servers']} is away: {error.str()}")
-        if error.code() in _REFUSED:
+        if error.code() in REFUSED:
             return ConfigError(f"Kafka refused: {error.str()} (`headrace init` sets ACLs)")
         return StackError(f"Kafka refused: {error.str()}")
 
@@ -256,7 +257,7 @@ class KafkaReader:
             if other.tp is not None and other.error.code() == KafkaError._PARTITION_EOF:
                 self._reached[other.tp] = max(self._reached[other.tp], other.offset)
             else:
-                _raise_unless_passing(other.error)
+                raise_unless_passing(other.error)
         return fetched.chunks
 
     def reached(self, tp: TopicPartition) -> int:
@@ -283,7 +284,7 @@ class KafkaGroupReader:
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
         fetched = self._intake.poll(limit, timeout)
         for other in fetched.others:
-            _raise_unless_passing(other.error)
+            raise_unless_passing(other.error)
         return fetched.chunks
 
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
@@ -337,53 +338,6 @@ _RESOURCES = {
 _OPERATIONS = {"read": AclOperation.READ, "write": AclOperation.WRITE, "describe": AclOperation.DESCRIBE}
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-_AWAY = {
-    KafkaError._TRANSPORT,
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._RESOLVE,
-    KafkaError._TIMED_OUT,
-    KafkaError._TIMED_OUT_QUEUE,
-    KafkaError._WAIT_COORD,
-    KafkaError.BROKER_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.KAFKA_STORAGE_ERROR,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NETWORK_EXCEPTION,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.REPLICA_NOT_AVAILABLE,
-    KafkaError.REQUEST_TIMED_OUT,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-    KafkaError.UNSTABLE_OFFSET_COMMIT,
-}
-_REFUSED = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    KafkaError._AUTHENTICATION,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-}
-_UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
-
-
-def _raise_unless_passing(error: KafkaError) -> None:
-    """An error the client gets over by itself is logged; one it does not is raised."""
-    if error.fatal():
-        raise Fenced(f"Kafka ended this member: {error.str()}")
-    if error.code() in _AWAY:
-        log.warning("kafka is away, waiting: %s", error.str())
-        return
-    if error.code() in _UNKNOWN:
-        raise ConfigError(f"{error.str()}: run `headrace init PIPELINE` first")
-    if error.code() in _REFUSED:
-        raise ConfigError(f"{error.str()}: this principal has no right to it (`headrace init` sets ACLs)")
-    if error.code() == KafkaError._MAX_POLL_EXCEEDED:
-        log.warning("this member was too slow and has left the group: %s", error.str())
-        return
-    raise StackError(f"Kafka: {error.str()}")
 
 
 def _given(conf: Mapping[str, Any]) -> dict[str, Any]:

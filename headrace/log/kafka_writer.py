@@ -16,6 +16,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.errors import ConfigError, Fenced, HeadraceError, StackError, TransactionAborted, Unavailable
 from headrace.log.base import LARGEST, GroupReader, Output, Position, TopicPartition
+from headrace.log.kafka_errors import UNKNOWN
 from headrace.log.transport import Outlet, PythonOutlet, Transport
 
 T = TypeVar("T")
@@ -41,7 +42,6 @@ PRODUCER: dict[str, Any] = {
     "delivery.report.only.error": True,
     "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
 }
-_UNKNOWN = {KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART}
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
 
@@ -82,7 +82,7 @@ class KafkaWriter:
             return self._outlet.queue(self._producer, output, self._room)
 
         refused = self._call("write", queue)
-        if refused and refused[0].code() in _UNKNOWN:
+        if refused and refused[0].code() in UNKNOWN:
             self._look_again(output.tp)
             refused = self._call("write", queue)
         if refused:
@@ -193,7 +193,7 @@ class KafkaWriter:
             except BufferError:
                 self._call("write", self._room)
             except KafkaException as e:
-                if looked or e.args[0].code() not in _UNKNOWN:
+                if looked or e.args[0].code() not in UNKNOWN:
                     raise self._refused(tp, e.args[0]) from e
                 looked = True
                 self._look_again(tp)
@@ -258,7 +258,7 @@ class KafkaWriter:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             limit = int(self._conf["message.max.bytes"]) - RECORD_HEADER
             return HeadraceError(f"a record for {tp} is over {limit} bytes: make it smaller")
-        if error.code() in _UNKNOWN:
+        if error.code() in UNKNOWN:
             return ConfigError(f"Kafka has no partition {tp}: run `headrace init PIPELINE` first")
         return self._translated(f"write to {tp}", error)
 
