@@ -148,7 +148,12 @@ class KafkaLog:
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         request = [ConsumerGroupTopicPartitions(group)]
-        answer = self._result(self._admin.list_consumer_group_offsets(request)[group])
+
+        def ask() -> ConsumerGroupTopicPartitions:
+            found: ConsumerGroupTopicPartitions = self._result(self._admin.list_consumer_group_offsets(request)[group])
+            return found
+
+        answer = _patiently(ask)
         return {TopicPartition(t.topic, t.partition): t.offset for t in answer.topic_partitions or [] if t.offset >= 0}
 
     def grant(self, rules: Sequence[Rule]) -> None:
@@ -196,16 +201,12 @@ class KafkaLog:
         self, parts: Sequence[KafkaPartition], spec: OffsetSpec, isolation: IsolationLevel
     ) -> dict[int, int]:
         asked = dict.fromkeys(parts, spec)
-        deadline = time.monotonic() + LEADER_S
-        while True:
+
+        def ask() -> dict[int, int]:
             futures = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=CALL_S)
-            try:
-                return {p.partition: self._result(f).offset for p, f in futures.items()}
-            except Unavailable:
-                # A partition just created has no leader for a moment.
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+            return {p.partition: self._result(f).offset for p, f in futures.items()}
+
+        return _patiently(ask)
 
     def _result(self, future: Future[T], ignore: set[int] | None = None) -> T:
         return self._call(lambda: future.result(CALL_S * 3), ignore)
@@ -338,6 +339,18 @@ _RESOURCES = {
 _OPERATIONS = {"read": AclOperation.READ, "write": AclOperation.WRITE, "describe": AclOperation.DESCRIBE}
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Ask again for a moment: a partition just created has no leader yet, a broker just started no groups."""
+    deadline = time.monotonic() + LEADER_S
+    while True:
+        try:
+            return ask()
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
