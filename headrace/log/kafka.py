@@ -18,7 +18,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
@@ -172,6 +172,12 @@ class KafkaLog:
         ]
         for future in self._admin.create_acls(bindings).values():
             self._result(future)
+        # They hold when the broker tells of them, not yet when it has taken them.
+        deadline = time.monotonic() + CALL_S
+        while not set(bindings) <= set(self._result(self._admin.describe_acls(_EVERY_ACL))):
+            if time.monotonic() > deadline:
+                raise Unavailable("Kafka does not show the ACLs it was given")
+            time.sleep(0.05)
 
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:
         return KafkaReader(self._reading, starts, self._transport, committed=committed)
@@ -337,6 +343,15 @@ _RESOURCES = {
     "transactional_id": ResourceType.TRANSACTIONAL_ID,
 }
 _OPERATIONS = {"read": AclOperation.READ, "write": AclOperation.WRITE, "describe": AclOperation.DESCRIBE}
+_EVERY_ACL = AclBindingFilter(
+    ResourceType.ANY,
+    None,  # type: ignore[arg-type]
+    ResourcePatternType.ANY,
+    None,  # type: ignore[arg-type]
+    None,  # type: ignore[arg-type]
+    AclOperation.ANY,
+    AclPermissionType.ANY,
+)
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 

@@ -219,7 +219,7 @@ def test_a_broken_model_is_rejected_and_the_policy_in_force_stays(platform: Plat
         platform.wait_rows("predictions", 100)
     assert set(platform.rows("predictions")["model_id"]) == {good}
     assert "worker infer-0 rejects model" in refusal[0].reason
-    assert "onnxruntime refuses it" in refusal[0].reason
+    assert "its bytes are no ONNX model" in refusal[0].reason
     assert {a.model_id for a in governance(platform.topics).activations.values()} == {good}
 
 
