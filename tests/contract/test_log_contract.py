@@ -803,7 +803,7 @@ def test_an_expired_members_offsets_are_refused_and_its_writer_goes_on_after_abo
     if isinstance(log, KafkaLog):
         settings: Settings = request.getfixturevalue("settings")
         short = {"session.timeout.ms": "1000", "max.poll.interval.ms": "1000"}
-        log = KafkaLog(settings.model_copy(update={"kafka": short}), "contract")
+        log = KafkaLog(settings.model_copy(update={"kafka": settings.kafka | short}), "contract")
     writer = log.writer(unique("w"))
     zombie = Member(log, group, [name], "zombie")
     turns(zombie)(lambda: bool(zombie.assigned), "the member is assigned")
@@ -831,7 +831,7 @@ def test_added_partitions_come_to_the_group(log: Log, unique: Unique, request: p
     if isinstance(log, KafkaLog):
         settings: Settings = request.getfixturevalue("settings")
         quick = {**settings.kafka, "topic.metadata.refresh.interval.ms": "500"}
-        log = KafkaLog(settings.model_copy(update={"kafka": quick}), "contract")
+        log = KafkaLog(settings.model_copy(update={"kafka": settings.kafka | quick}), "contract")
     name = topic(log, unique("t"), 1)
     member = Member(log, unique("g"), [name], "m")
     turns(member)(lambda: len(member.assigned) == 1, "the member is assigned")
@@ -876,8 +876,8 @@ def test_a_full_queue_makes_the_writers_wait_and_keeps_order(
 def test_a_transaction_that_outlives_its_limit_is_given_up_and_its_writer_goes_on(
     settings: Settings, unique: Unique
 ) -> None:
-    short = {**settings.kafka, "transaction.timeout.ms": "1000"}
-    log = KafkaLog(settings.model_copy(update={"kafka": short}), "contract")
+    short = {"transaction.timeout.ms": "1000"}
+    log = KafkaLog(settings.model_copy(update={"kafka": settings.kafka | short}), "contract")
     name = topic(log, unique("t"))
     writer = log.writer(unique("w"))
     writer.begin()

@@ -34,7 +34,7 @@ class Bench:
         self.log = KafkaLog(settings, "test")
         self.log.create_topics({t: (PARTITIONS, {}) for t in (self.source, self.sink, self.dead)})
         self._sender = self.log.sender("test")
-        self._bootstrap = settings.bootstrap
+        self._settings = settings
         self._logs = logs
         self._sent = 0
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -51,8 +51,8 @@ class Bench:
     def start(self, worker: str, properties: dict[str, str] | None = None, **env: str) -> subprocess.Popen[bytes]:
         """Start a worker process."""
         args: dict[str, Any] = {
-            "bootstrap": self._bootstrap,
-            "kafka": {"session.timeout.ms": "1500", **(properties or {})},
+            "bootstrap": self._settings.bootstrap,
+            "kafka": self._settings.kafka | {"session.timeout.ms": "1500", **(properties or {})},
             "group": self.group,
             "worker": worker,
             "source": self.source,
