@@ -121,6 +121,7 @@ def test_the_commands_list_show_and_retry(platform: Platform, monkeypatch: pytes
     found = letters_of(platform, [None, own_header(platform) + body()[:-9]])
     monkeypatch.setattr("tests.integration.platform.pipeline", platform.topics.pipeline)
     where = ["--kafka", platform.settings.bootstrap, "--registry", platform.settings.registry_url]
+    where += ["--state", str(platform.settings.state)]
     place = next(str(p) for p, d in found.letters.items() if d.code == "undecodable")
 
     def run(*args: str) -> str:
