@@ -84,7 +84,7 @@ class Preprocess(Stateless):
     def _plausible(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Split off the rows whose event time is none: one of the year 9999 would make all that follow late."""
         first, last = self._pipeline.times
-        fits = rows[self._pipeline.event_time].is_between(first, last)
+        fits = rows[self._pipeline.event_time].is_between(first, last).fill_null(False)
         return rows.filter(fits), rows.filter(~fits)
 
     def _beyond_letters(self, batch: Chunk, beyond: pl.DataFrame) -> list[tuple[int, str, str]]:

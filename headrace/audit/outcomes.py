@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from headrace.audit.report import Report
-from headrace.audit.tables import RECORD
+from headrace.audit.tables import MARKER, RECORD
 from headrace.models.policy import Marked
 
 
@@ -104,7 +104,7 @@ def scored(
     marked: list[Marked],
 ) -> None:
     """Each features record: one answer or one dead letter, and one receipt of each shadow; or it was passed over."""
-    inputs = features.filter((pl.col("kind") != 1) & span.holds("o"))
+    inputs = features.filter((pl.col("kind") != MARKER) & span.holds("o"))
     passed_until = marked[0].offset if marked and marked[0].policy.backlog == "SKIP" else -1
     inputs = inputs.select("o", (pl.col("o") >= passed_until).cast(pl.Int64).alias("least"))
     place.report.note("features records passed over by backlog: skip", inputs.filter(pl.col("least") == 0).height)

@@ -27,7 +27,7 @@ LISTED = 1000
 
 
 class Violation(NamedTuple):
-    """One thing that is wrong, and where. A partition of -1 and an offset of -1: the whole topic."""
+    """One thing that is wrong, and where."""
 
     rule: Rule
     subject: str
@@ -39,7 +39,7 @@ class Violation(NamedTuple):
     @property
     def where(self) -> str:
         """Coordinates as people read them: ``flights.features[0] 17``."""
-        return f"{self.topic}[{self.partition}]" + (f" {self.offset}" if self.offset >= 0 else "")
+        return f"{self.topic}[{self.partition}] {self.offset}"
 
 
 @dataclass

@@ -146,7 +146,8 @@ def _write_settings(folder: Path, ports: dict[str, int], layout: Layout, node: i
         settings |= {key: "2" for key in settings if key.endswith(".min.isr")}
         settings["min.insync.replicas"] = "2"
     file = folder / "server.properties"
-    file.touch(0o600)  # it may hold passwords
+    file.touch()
+    file.chmod(0o600)  # it may hold passwords, and an earlier start may have made it for all to read
     file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     return file
 

@@ -25,6 +25,8 @@ MB = 1 << 20
 PACKAGE, ONNX, TRUST = "package.json", "package.onnx", "trust.json"
 MEMORY_BUDGET = 1024 * MB
 """Bytes a loaded model may hold."""
+SCAN_MEMORY = 2048 * MB
+"""Bytes that looking a model over may take: it is parsed before its budget is asked about."""
 LOAD_S = 60.0
 REFUSED = 2
 """Exit code when the model is refused; the reason is the last line on standard error."""
@@ -89,6 +91,12 @@ def _memory() -> tuple[int, int]:
     return int(size) * resource.getpagesize(), int(resident) * resource.getpagesize()
 
 
+def _limit(more: int) -> None:
+    """Let this process have no more address space than it has now and ``more`` bytes."""
+    if space := _memory()[0]:
+        resource.setrlimit(resource.RLIMIT_AS, (space + more, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
 def main() -> int:
     """Load the model named on the command line; see the module."""
     from headrace.models.scan import scan
@@ -99,13 +107,13 @@ def main() -> int:
     package = Package(manifest, (folder / ONNX).read_bytes())
     try:
         check(package, Trust(**json.loads((folder / TRUST).read_text())))
+        _limit(SCAN_MEMORY)
         scan(manifest.model_id, package.onnx)
     except ModelRejected as e:
         print(e, file=sys.stderr)
         return REFUSED
-    space, before = _memory()
-    if space:
-        resource.setrlimit(resource.RLIMIT_AS, (space + budget + _ROOM,) * 2)
+    before = _memory()[1]
+    _limit(budget + _ROOM)
     try:
         model = ScoringModel(package)
     except ModelRejected as e:
