@@ -1,4 +1,7 @@
-"""What people order: a training, an approval, a rejection, a rollback. Each is one record on the log."""
+"""What people order: a training, an approval, a rejection, a rollback. Each is one record on the log.
+
+An order is weighed against all that was decided before it: transactions still open then are waited for.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ def order_approval(
     Raises:
         ConfigError: no such model, no gate results yet, or no champion to share with.
     """
-    state, models = governance(topics), published(topics)
+    state, models = governance(topics, settled=True), published(topics, settled=True)
     model_id = resolve(models, model)
     gates = state.gates.get(model_id)
     if not gates:
@@ -88,7 +91,8 @@ def order_approval(
 
 def order_rejection(topics: PipelineLog, model: str, by: str, reason: str) -> Rejection:
     """Reject a candidate for good."""
-    rejection = Rejection(model_id=resolve(published(topics), model), by=by, reason=reason)
+    model_id = resolve(published(topics, settled=True), model)
+    rejection = Rejection(model_id=model_id, by=by, reason=reason)
     write(topics, "decisions", [rejection], [rejection.model_id])
     return rejection
 
@@ -99,7 +103,7 @@ def order_rollback(topics: PipelineLog, by: str, reason: str, to: str = "") -> R
     Raises:
         ConfigError: there is no such activation.
     """
-    activations = list(governance(topics).activations.values())
+    activations = list(governance(topics, settled=True).activations.values())
     earlier = _activation(activations, to)
     order = RolledBack(activation_id=earlier.activation_id, by=by, reason=reason)
     write(topics, "decisions", [order], [earlier.model_id])

@@ -19,6 +19,8 @@ HINTS = {
     "Address already in use": "another program took its port while it started; start again",
     "No space left on device": "no space left on the disk; free some, then start again",
     "OutOfMemoryError": "its heap is too small",
+    "all log dirs in": "its folder could no longer be written: look for the cause in its log (is the disk full?), mend "
+    "it, then start again",
 }
 
 

@@ -181,11 +181,18 @@ class Stack:
             self._brokers[node].stop()
 
     def restart_broker(self, node: int = 1) -> None:
-        """Start a broker again at the same address, after stopping it where it still runs."""
+        """Start a broker again at the same address, after stopping it where it still runs.
+
+        Raises:
+            StackError: it died or did not answer, or its folder cannot be used.
+        """
         if self._installed is None:
             raise StackError("this stack was not started: there is no broker to restart")
         self.stop_broker(node)
-        self._brokers[node] = self._started(node)
+        try:
+            self._brokers[node] = self._started(node)
+        except OSError as e:
+            raise self._state.error(e) from e
         self._until_ready()
 
     def stop_registry(self) -> None:

@@ -92,9 +92,9 @@ class Governance:
         return list(dict.fromkeys(a.model_id for a in self.activations.values()))
 
 
-def governance(topics: PipelineLog) -> Governance:
-    """The decisions of a pipeline as they stand."""
+def governance(topics: PipelineLog, *, settled: bool = False) -> Governance:
+    """The decisions of a pipeline as they stand; with ``settled``, transactions that are open now are waited for."""
     state = Governance()
-    for offset, record in topics.read_control("decisions"):
+    for offset, record in topics.read_control("decisions", settled=settled):
         state.take(offset, record)
     return state

@@ -13,13 +13,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from headrace.audit.audit import audit
 from headrace.audit.scope import INPUTS
 from headrace.config import Settings
 from headrace.embedded.kafka import Layout
 from headrace.embedded.ports import HOST
 from headrace.embedded.stack import Stack
-from headrace.errors import ConfigError, Unavailable
+from headrace.embedded.state import StateFolder
+from headrace.errors import ConfigError, StackError, Unavailable
 from headrace.log.base import Output, Writer, read_range
 from headrace.log.kafka import KafkaLog
 from headrace.models.catalog import governance
@@ -28,7 +31,8 @@ from streams.recompute import recompute
 from tests.chaos.herd import Herd
 from tests.chaos.load import Feeder, Probes
 from tests.chaos.proxy import Proxy
-from tests.chaos.schedule import Fault, Kind, schedule
+from tests.chaos.schedule import DISK, Fault, Kind, schedule
+from tests.disk import Disk, may_mount
 from tests.integration.platform import Platform
 from tests.waiting import wait_for
 
@@ -40,6 +44,8 @@ RECOVERY_S = 90.0
 """No fault may take longer to be got over."""
 ZOMBIE_S = 40.0
 DELAY_S = 0.15
+STATE_MB, SCRATCH_MB = 2048, 256
+"""Sizes of the disks that faults fill: that of the broker, and that of the workers."""
 TAIL = 50
 """Offsets at the end of a partition among which its last record is looked for; the rest are markers."""
 
@@ -105,6 +111,8 @@ class Chaos:
         """
         plan = self._plan
         self._say(f"seed {plan.seed}, {plan.faults} faults, {plan.records} records, {plan.brokers} broker(s)")
+        if not may_mount():
+            self._say("no file system may be mounted here: faults of the disk are left out")
         with self._standing() as (stack, platform, herd, proxy):
             self._stack, self._platform, self._herd, self._proxy = stack, platform, herd, proxy
             probes = Probes(platform)
@@ -141,6 +149,7 @@ class Chaos:
         )
         with contextlib.ExitStack() as closing:
             closing.callback(proxy.close)
+            scratch = self._disks(closing)
             stack = closing.enter_context(Stack(self._folder / "state", layout=layout))
             proxy.target = stack.through
             settings = Settings(
@@ -152,16 +161,30 @@ class Chaos:
             )
             logs = self._folder / "workers"
             logs.mkdir()
-            platform = Platform(f"chaos-{plan.seed}", settings, logs)
+            platform = Platform(f"chaos-{plan.seed}", settings, logs, scratch)
             herd = Herd(platform, {PROXIED: f"{HOST}:{proxy.port}"} if layout.through else {})
             closing.callback(herd.close)
             for worker in plan.workers:
                 herd.add(worker)
             yield stack, platform, herd, proxy
 
+    def _disks(self, closing: contextlib.ExitStack) -> Path | None:
+        """Give the first broker and the workers disks of their own, where they may have any; gives the workers'."""
+        if not may_mount():
+            return None
+        state = StateFolder(self._folder / "state")
+        state.claim()
+        state.release()
+        self._broker_disk = Disk(state.kafka, STATE_MB)
+        closing.callback(self._broker_disk.close)
+        self._scratch = Disk(self._folder / "scratch", SCRATCH_MB)
+        closing.callback(self._scratch.close)
+        return self._scratch.folder
+
     def _hurt(self, probes: Probes, feeder: Feeder) -> None:
         plan = self._plan
-        faults = schedule(plan.seed, plan.faults, plan.kinds, plan.workers, plan.brokers)
+        kinds = [k for k in plan.kinds if may_mount() or k not in DISK]
+        faults = schedule(plan.seed, plan.faults, kinds, plan.workers, plan.brokers)
         for fault, after in zip(faults, [*faults[1:], None], strict=True):
             began = time.monotonic()
             self._do(fault)
@@ -202,6 +225,10 @@ class Chaos:
             "train": self._train,
             "govern_approved": lambda: self._govern("after_begin:1"),
             "govern_markers": lambda: self._govern("after_tracked:1"),
+            "disk_full": lambda: self._disk_full(fault.seconds),
+            "disk_read_only": lambda: self._disk_read_only(fault.seconds),
+            "state_full": self._state_full,
+            "state_read_only": self._state_read_only,
         }
         how[fault.kind]()
 
@@ -269,6 +296,45 @@ class Chaos:
         writer.write_tracked([Output(topics.tp("predictions", p), [b"k"], [b"never"]) for p in range(3)])
         self._stuck_writers.append(writer)  # kept: closing it would end its transaction
 
+    def _disk_full(self, seconds: float) -> None:
+        self._scratch.fill()
+        try:
+            self._approve()
+            time.sleep(seconds)
+        finally:
+            self._scratch.free()
+        self._ruled()
+
+    def _disk_read_only(self, seconds: float) -> None:
+        with self._scratch.covered():
+            self._approve()
+            time.sleep(seconds)
+        self._ruled()
+
+    def _state_full(self) -> None:
+        self._broker_disk.fill()
+        try:
+            wait_for(lambda: not self._stack.broker_pids, RECOVERY_S, "the broker to give up")
+        finally:
+            self._broker_disk.free()
+        self._stack.restart_broker()
+
+    def _state_read_only(self) -> None:
+        self._stack.kill_broker()
+        self._broker_disk.read_only()
+        try:
+            with pytest.raises(StackError, match="Read-only file system"):
+                self._stack.restart_broker()
+        finally:
+            self._broker_disk.writable()
+        self._stack.restart_broker()
+
+    def _approve(self) -> None:
+        """Order a new champion in."""
+        self._models += 1
+        number = self._models
+        _insisted(lambda: self._platform.activate(number))
+
     def _activate(self) -> None:
         self._models += 1
         ruling = _insisted(lambda: governance(self._platform.topics)).in_force
@@ -292,9 +358,7 @@ class Chaos:
     def _govern(self, point: str) -> None:
         """Kill govern as it carries an approval out."""
         process = self._herd.rearm("govern-0", point)
-        self._models += 1
-        number = self._models
-        _insisted(lambda: self._platform.activate(number))
+        self._approve()
         wait_for(lambda: process.poll() is not None, RECOVERY_S, f"govern to die at {point}")
         self._ruled()
 

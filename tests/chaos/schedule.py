@@ -27,13 +27,21 @@ Kind = Literal[
     "govern_approved",  # govern is killed between an approval and its activation
     "train",  # a training is ordered: it runs, is gated, and may be killed, beside everything else
     "govern_markers",  # govern is killed when it has written markers and not yet what names them
+    "disk_full",  # no worker can write a byte to its disk, while an approval is to be carried out
+    "disk_read_only",  # the same, and the disk is read-only
+    "state_full",  # the broker's disk is full, and it gives up; there is room again, and it is started
+    "state_read_only",  # the broker is killed, and started where its folder is read-only; then where it is not
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 POINTS: tuple[Point, ...] = get_args(Point)
 SINGLE_BROKER: tuple[Kind, ...] = tuple(k for k in KINDS if k != "bounce")
 BRIEF: tuple[Kind, ...] = tuple(k for k in SINGLE_BROKER if k != "train")
 """What needs neither a cluster nor the processors of the slow path."""
-CLUSTER: tuple[Kind, ...] = tuple(k for k in KINDS if k not in ("registry", "cut", "delay", "half_open"))
+CLUSTER: tuple[Kind, ...] = tuple(
+    k for k in KINDS if k not in ("registry", "cut", "delay", "half_open", "state_full", "state_read_only")
+)
+DISK: tuple[Kind, ...] = ("disk_full", "disk_read_only", "state_full", "state_read_only")
+"""What needs a file system of its own."""
 STEPPED = ("preprocess-0", "join-0", "infer-0", "infer-1")
 """Workers with enough traffic to come to every step."""
 
@@ -85,7 +93,7 @@ def _fault(chance: random.Random, number: int, kind: Kind, workers: Sequence[str
             target, point, passes = chance.choice(STEPPED), chance.choice(POINTS[:5]), chance.randint(1, 4)
         case "broker" | "bounce":
             target, seconds = str(chance.randint(1, brokers)), chance.uniform(0.0, 2.0)
-        case "registry":
+        case "registry" | "disk_full" | "disk_read_only":
             seconds = chance.uniform(0.5, 3.0)
         case "delay" | "half_open":
             seconds = chance.uniform(1.0, 6.0)

@@ -124,9 +124,16 @@ def clicks(start: int, count: int, *, labelled: bool = True) -> pl.DataFrame:
 
 
 class Platform:
-    """One toy pipeline with its topics on the stack."""
+    """One toy pipeline with its topics on the stack.
 
-    def __init__(self, name: str, settings: Settings, logs: Path) -> None:
+    Args:
+        name: the pipeline's.
+        settings: how to reach the stack.
+        logs: folder for what its processors log.
+        scratch: folder in which they keep their temporary files; None: where the system has them.
+    """
+
+    def __init__(self, name: str, settings: Settings, logs: Path, scratch: Path | None = None) -> None:
         self.settings = settings
         self.log = KafkaLog(settings, name)
         self.topics = PipelineLog(toy(name), self.log, ConfluentRegistry(settings))
@@ -134,6 +141,7 @@ class Platform:
         if "security.protocol" in settings.kafka:
             self.log.grant(rules(self.topics.pipeline))
         self._logs = logs
+        self._scratch = scratch
 
     def push(self, rows: pl.DataFrame) -> None:
         """Send raw events and wait until Kafka has them."""
@@ -171,6 +179,7 @@ class Platform:
             "HEADRACE_TRUSTED_KEYS": json.dumps([str(k) for k in self.settings.trusted_keys]),
             "HEADRACE_REVOKED_KEYS": json.dumps([str(k) for k in self.settings.revoked_keys]),
             "HEADRACE_FAULT": fault,
+            **({"TMPDIR": str(self._scratch)} if self._scratch else {}),
         }
         processor = worker.split("-")[0]
         run = ["run", processor, "--pipeline", REFERENCE, "--worker-id", worker, "--commit-ms", "50"]

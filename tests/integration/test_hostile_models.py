@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from headrace.models.package import Package, cut
 from headrace.models.signing import sign
 from headrace.orders import order_approval, write
 from headrace.records import GateResult, ModelChunk, WorkerStatus
+from tests.disk import Disk, may_mount
 from tests.hostile_models import Hostile, Keys, hostile_models
 from tests.integration.platform import Platform, clicks, model_package
 from tests.waiting import wait_for
@@ -107,42 +106,31 @@ def test_a_manifest_of_the_champions_id_over_other_bytes_does_not_take_it_away(p
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Disk]:
     """A small file system of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], check=False)
-    if mounted.returncode:
-        pytest.skip("no file system may be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    made = Disk(tmp_path / "disk", 16)
+    yield made
+    made.close()
 
 
-def fill(file: Path) -> None:
-    """Write until there is no room for a byte more: how much is free is told in round numbers."""
-    with file.open("wb", buffering=0) as out, contextlib.suppress(OSError):
-        while True:
-            out.write(bytes(4096))
-
-
+@pytest.mark.skipif(not may_mount(), reason="no file system may be mounted here")
 def test_a_full_disk_rejects_no_model_and_costs_no_record(
-    platform: Platform, keys: Keys, disk: Path, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, keys: Keys, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (sign(model_package(platform.topics.pipeline, seed), keys.trusted) for seed in (1, 2))
-    monkeypatch.setenv("TMPDIR", str(disk))
-    filler = disk / "filler"
+    monkeypatch.setenv("TMPDIR", str(disk.folder))
     with platform.running("preprocess-0", "infer-0"):
         with platform.running("govern-0"):
             put(platform, first, cut(first.onnx))
             approve(platform, first.manifest.model_id)
             platform.wait_ruling(first.manifest.model_id)
-        fill(filler)
+        disk.fill()
         put(platform, second, cut(second.onnx))
         approve(platform, second.manifest.model_id)
         wait_for(lambda: "No space left" in platform.said("infer-0"), 60, "the worker to say why it waits")
         platform.push(clicks(0, 30, labelled=False))
         assert set(platform.wait_rows("predictions", 30)["model_id"]) == {first.manifest.model_id}
-        filler.unlink()
+        disk.free()
         with platform.running("govern-0"):
             platform.wait_ruling(second.manifest.model_id)
         platform.push(clicks(30, 30, labelled=False))

@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -23,6 +24,7 @@ from headrace.config import Settings
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 from headrace.errors import StackError
+from tests.disk import Disk, may_mount
 from tests.waiting import wait_for
 
 STRING = Schema('"string"', "AVRO")
@@ -191,6 +193,59 @@ def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"the state folder {tmp_path / 'file'} cannot be used: File exists. Name another with --state"
     )
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A file system of its own, as state folder."""
+    if not may_mount():
+        pytest.skip("no file system may be mounted here")
+    made = Disk(tmp_path / "state", 1024)
+    yield made
+    made.close()
+
+
+def test_a_read_only_state_folder_is_one_clear_line_and_mended_by_making_it_writable(disk: Disk) -> None:
+    for used_before in (False, True):
+        disk.read_only()
+        refused = headrace("up", "--json", state=disk.folder)
+        assert refused.returncode == 1
+        assert refused.stderr.splitlines()[-1] == (
+            f"the state folder {disk.folder} cannot be used: Read-only file system. Name another with --state"
+        )
+        disk.writable()
+        if used_before:
+            break
+        assert headrace("up", "--json", state=disk.folder).returncode == 0
+        assert headrace("down", state=disk.folder).returncode == 0
+
+
+def test_a_broker_whose_disk_fills_ends_with_a_hint_and_comes_back_with_its_data(disk: Disk) -> None:
+    with Stack(disk.folder, registry=False, layout=Layout(quick=True)) as stack:
+        admin = AdminClient({"bootstrap.servers": stack.bootstrap})
+        admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(10)
+        producer = Producer({"bootstrap.servers": stack.bootstrap, "enable.idempotence": True, "log_level": 0})
+        producer.produce("kept", b"before")
+        assert producer.flush(20) == 0
+        disk.fill()
+        producer.produce("kept", b"into a full disk" * 1000)
+        until(lambda: producer.poll(0.1) >= 0 and not stack.broker_pids, "the broker gives up", 60)
+        with pytest.raises(StackError, match=r"^Kafka ended with code 1: .*is the disk full\?"):
+            stack.check()
+        disk.free()
+        stack.restart_broker()
+        assert producer.flush(60) == 0
+        reader = Consumer({"bootstrap.servers": stack.bootstrap, "group.id": "r", "auto.offset.reset": "earliest"})
+        reader.subscribe(["kept"])
+        found: list[bytes | None] = []
+
+        def both() -> bool:
+            found.extend(m.value() for m in reader.consume(9, 0.5))
+            return len(found) >= 2
+
+        until(both, "both records", 60)
+        reader.close()
+    assert found == [b"before", b"into a full disk" * 1000]
 
 
 def test_a_failed_start_quotes_the_log_and_leaves_nothing_running(tmp_path: Path) -> None:
