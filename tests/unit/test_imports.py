@@ -30,6 +30,7 @@ INSIDE = {
     "pipeline": {"codec", "errors"},
     "topics": {"pipeline", "schemas"},
     "acls": {"pipeline", "topics"},
+    "hash_tree": {"codec"},
     "finding": {"config", "errors", "pipeline"},
     "log": LOG,
     "models": MODELS,
