@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import NamedTuple
 
 from headrace.codec.topic import Decoded
 from headrace.codec.wire import Code
@@ -13,20 +11,10 @@ from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import IDLE, Stateless, Step
 from headrace.models.library import ModelLibrary
 from headrace.models.policy import Marked
+from headrace.models.scoring import MARKER, Scoring, Segment, segments
 from headrace.models.session import ScoringModel, runtime_fingerprint
 from headrace.models.signing import Trust
 from headrace.records import PolicyMarker, WorkerStatus
-from streams.scoring import Scoring
-
-MARKER = 1
-
-
-class Segment(NamedTuple):
-    """Places [start, stop) of a batch between two markers, and the policy in force there."""
-
-    start: int
-    stop: int
-    policy: Marked | None
 
 
 class Infer(Stateless):
@@ -47,20 +35,20 @@ class Infer(Stateless):
             return Step(consumed=0)
         decoded = self._topics.codec("features").decode(batch.values)
         statuses = self._note_markers(batch, decoded)
-        segments = self._segments(batch, decoded)
-        stop = next((s.start for s in segments if not self._ready(s)), len(batch))
+        found = segments(batch, decoded, self._library.timeline)
+        stop = next((s.start for s in found if not self._ready(s)), len(batch))
         if stop == 0:
             return Step(consumed=0)
         outputs = [status for status, place in statuses if place < stop]
         dead = [(p, Code(decoded.codes[p]).label, why) for p, why in decoded.reasons.items() if p < stop]
         scoring = Scoring(batch, decoded, self._model, self._topics.codec("predictions"))
-        for segment in segments:
+        for segment in found:
             if segment.policy is None or segment.start >= stop:
                 break
-            if not self._passed_over(batch, segment.start, segment.policy):
-                found = scoring.between(segment.start, segment.stop, segment.policy)
-                outputs.append(Output(self._topics.tp("predictions", batch.tp.partition), found.keys, found.values))
-                dead += [(p, "feature_not_finite", "a feature is NaN or infinite") for p in found.unfit]
+            if not segment.passed_over:
+                made = scoring.between(segment.start, segment.stop, segment.policy)
+                outputs.append(Output(self._topics.tp("predictions", batch.tp.partition), made.keys, made.values))
+                dead += [(p, "feature_not_finite", "a feature is NaN or infinite") for p in made.unfit]
             self._let_go(batch.tp.partition, segment.policy)
         return Step([*outputs, *self._topics.dead(self.name, batch, sorted(dead))], consumed=stop)
 
@@ -94,16 +82,6 @@ class Infer(Stateless):
             statuses.append((self._topics.control("workers", [status], [key]), place))
         return statuses
 
-    def _segments(self, batch: Chunk, decoded: Decoded) -> list[Segment]:
-        """Cut the batch at its markers; a marker is the first record of the segment it opens."""
-        cuts = [0, *(p for p in decoded.places(MARKER).tolist() if p > 0), len(batch)]
-        segments = []
-        for start, stop in pairwise(cuts):
-            # A record is scored under the last marker before it: ask from just after the segment's first.
-            offset = int(batch.offsets[start]) + (decoded.kinds[start] == MARKER)
-            segments.append(Segment(start, stop, self._library.timeline.at(batch.tp.partition, offset)))
-        return segments
-
     def _ready(self, segment: Segment) -> bool:
         """Whether the segment's policy is known and its models are loaded. Asks for those that are not."""
         if segment.policy is None:
@@ -115,11 +93,6 @@ class Infer(Stateless):
         if self._in_force.get(partition) != marked:
             self._in_force[partition] = marked
             self._library.keep_only(m for marked in self._in_force.values() for m in marked.policy.models)
-
-    def _passed_over(self, batch: Chunk, start: int, marked: Marked) -> bool:
-        """Whether the records from ``start`` on came before any model ruled, and the first one lets them go."""
-        offset = int(batch.offsets[start])
-        return marked.policy.backlog == "SKIP" and self._library.timeline.before_first(batch.tp.partition, offset)
 
     def _model(self, model_id: str) -> ScoringModel:
         model = self._library.model(model_id)

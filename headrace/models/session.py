@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import re
 from functools import cache
 
 import numpy as np
 import onnxruntime as ort
 
 from headrace.errors import ModelRejected
+from headrace.models.feeding import Feeding, Matrix
 from headrace.models.package import Package
 from headrace.records import ModelManifest
-
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 PROVIDER = "CPUExecutionProvider"
 THREADS = 1
@@ -26,12 +24,35 @@ _SORTED_FROM = 256
 
 
 @cache
+def runtime() -> dict[str, str]:
+    """Everything a score's bits depend on beside model and input."""
+    return {
+        "onnxruntime": ort.__version__,
+        "provider": PROVIDER,
+        "threads": str(THREADS),
+        "optimisation": OPTIMISATION.name,
+        "machine": platform.machine(),
+        "cpu": _cpu_flags(),
+    }
+
+
+@cache
 def runtime_fingerprint() -> str:
-    """Sixteen hex digits that stand for everything a score's bits depend on beside model and input:
-    onnxruntime's version, provider and options, and the kind of processor."""
-    options = f"threads={THREADS},optimisation={OPTIMISATION.name}"
-    parts = [ort.__version__, PROVIDER, options, platform.machine(), _cpu_flags()]
+    """Sixteen hex digits that stand for :func:`runtime`."""
+    there = runtime()
+    options = f"threads={there['threads']},optimisation={there['optimisation']}"
+    parts = [there["onnxruntime"], there["provider"], options, there["machine"], there["cpu"]]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def open_session(onnx: bytes) -> ort.InferenceSession:
+    """A session with the options that every score is made with."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    options.inter_op_num_threads = THREADS
+    options.graph_optimization_level = OPTIMISATION
+    options.log_severity_level = 4
+    return ort.InferenceSession(onnx, options, providers=[PROVIDER])
 
 
 class ScoringModel:
@@ -47,16 +68,11 @@ class ScoringModel:
     def __init__(self, package: Package) -> None:
         self.manifest: ModelManifest = package.manifest
         self.model_id = package.manifest.model_id
-        self._pad = _padding(package.manifest.batching)
+        self._feeding = Feeding.parse(package.manifest.batching)
         self._sort_by = _column(package.manifest)
         short = self.model_id[:12]
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = THREADS
-        options.inter_op_num_threads = THREADS
-        options.graph_optimization_level = OPTIMISATION
-        options.log_severity_level = 4
         try:
-            self._session = ort.InferenceSession(package.onnx, options, providers=[PROVIDER])
+            self._session = open_session(package.onnx)
         except Exception as e:  # noqa: BLE001 - onnxruntime raises many kinds, none with a common base
             raise ModelRejected(f"model {short}: onnxruntime refuses it: {_one_line(e)}") from None
         found = [(i.name, i.type, _width(i.shape)) for i in self._session.get_inputs()]
@@ -73,7 +89,7 @@ class ScoringModel:
         except Exception as e:  # noqa: BLE001 - see above
             raise ModelRejected(f"model {short}: it cannot score a row of zeros: {_one_line(e)}") from None
 
-    def score(self, rows: Matrix) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    def score(self, rows: Matrix) -> Matrix:
         """Scores of ``rows``.
 
         Args:
@@ -83,19 +99,16 @@ class ScoringModel:
             float32 (n, k); for a binary target k is 1, the probability of 1.
         """
         if self._sort_by is None or len(rows) < _SORTED_FROM:
-            return self._run(rows)
+            return self._feeding.feed(self._run, rows)
         order = np.argsort(rows[:, self._sort_by])
-        found = self._run(rows[order])
+        found = self._feeding.feed(self._run, rows[order])
         scores = np.empty_like(found)
         scores[order] = found
         return scores
 
-    def _run(self, rows: Matrix) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        n = len(rows)
-        if n < self._pad:
-            rows = np.concatenate([rows, np.zeros((self._pad - n, rows.shape[1]), dtype=np.float32)])
+    def _run(self, rows: Matrix) -> Matrix:
         scores = np.asarray(self._session.run([self.manifest.score_output], {self._input: rows})[0], dtype=np.float32)
-        scores = scores.reshape(len(rows), -1)[:n]
+        scores = scores.reshape(len(rows), -1)
         return scores[:, 1:] if scores.shape[1] == 2 else scores
 
 
@@ -106,15 +119,6 @@ def _column(manifest: ModelManifest) -> int | None:
         short = manifest.model_id[:12]
         raise ModelRejected(f"model {short}: rows are to be sorted by {manifest.sort_by!r}, which is no feature of it")
     return manifest.features.index(manifest.sort_by)
-
-
-def _padding(batching: str) -> int:
-    """Least number of rows to score at a time: ``any`` -> 1, ``at_least(n)`` -> n."""
-    if batching == "any":
-        return 1
-    if found := re.fullmatch(r"at_least\((\d{1,6})\)", batching):
-        return int(found[1])
-    raise ModelRejected(f"batching {batching!r}: this version knows 'any' and 'at_least(n)'")
 
 
 def _width(shape: list[object]) -> object:

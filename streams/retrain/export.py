@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
 from headrace.errors import TrainingRefused
+from headrace.models.session import open_session
 from headrace.records import Certificate, FeatureBaseline
 from streams.retrain.dataset import Matrix
 
 INPUT, SCORES = "features", "probabilities"
 PARITY_TOLERANCE = 1e-5
-PADDINGS = (2, 4, 8, 16, 32)
-_BATCHES = (2, 3, 7, 16, 33, 64, 257, 1024)
 
 
 def to_onnx_bytes(model: Any, features: int) -> bytes:
@@ -31,14 +29,15 @@ class Exported:
     """An ONNX model under test."""
 
     def __init__(self, onnx: bytes) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        self._session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(onnx)
+
+    def run(self, x: Matrix) -> Matrix:
+        """Probability of 1, float32 (n, 1)."""
+        return np.asarray(self._session.run([SCORES], {INPUT: x})[0][:, 1:], dtype=np.float32)
 
     def scores(self, x: Matrix) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         """Probability of 1, float32 (n,)."""
-        return np.asarray(self._session.run([SCORES], {INPUT: x})[0][:, 1], dtype=np.float32)
+        return self.run(x)[:, 0]
 
 
 def parity(exported: Exported, model: Any, x: Matrix) -> Certificate:
@@ -53,34 +52,6 @@ def parity(exported: Exported, model: Any, x: Matrix) -> Certificate:
     if over:
         raise TrainingRefused(f"the ONNX model does not score as the original does: {detail}")
     return Certificate(name="parity", passed=True, detail=detail)
-
-
-def batching(exported: Exported, x: Matrix) -> tuple[str, Certificate]:
-    """Find how the model must be fed so that a row's bits do not depend on its batch.
-
-    Scores of the same rows are compared bit for bit over several batch sizes; where a row alone differs, the
-    least padding that makes it agree is found.
-    """
-    rows = x[: max(_BATCHES)]
-    whole = exported.scores(rows)
-
-    def agree(size: int, pad: int) -> bool:
-        for start in range(0, min(len(rows), 8 * size), size):
-            part = rows[start : start + size]
-            padded = np.zeros((max(pad, len(part)), rows.shape[1]), dtype=np.float32)
-            padded[: len(part)] = part
-            if exported.scores(padded)[: len(part)].tobytes() != whole[start : start + len(part)].tobytes():
-                return False
-        return True
-
-    sizes = [1, *(b for b in _BATCHES if b <= len(rows))]
-    for pad in (1, *PADDINGS):
-        if all(agree(size, pad) for size in sizes):
-            how = "any" if pad == 1 else f"at_least({pad})"
-            detail = f"bits agree over batches of {', '.join(map(str, sizes))} rows when fed {how}"
-            return how, Certificate(name="batch_invariance", passed=True, detail=detail)
-    detail = f"bits differ between batch sizes even when padded to {PADDINGS[-1]} rows"
-    return f"at_least({PADDINGS[-1]})", Certificate(name="batch_invariance", passed=False, detail=detail)
 
 
 def baseline(x: Matrix, features: tuple[str, ...], bins: int = 10) -> list[FeatureBaseline]:

@@ -16,7 +16,8 @@ from headrace.pipeline import Pipeline
 from headrace.records import Lineage, TrainingTrigger
 from streams.retrain.algorithms import ALGORITHMS, Fitted
 from streams.retrain.dataset import Examples, Split, split
-from streams.retrain.export import Exported, baseline, batching, parity, to_onnx_bytes
+from streams.retrain.export import Exported, baseline, parity, to_onnx_bytes
+from streams.retrain.invariance import batching
 from streams.retrain.manifest import Findings, package
 from streams.retrain.scores import binary_metrics
 
@@ -54,7 +55,7 @@ def train(
     onnx = to_onnx_bytes(best.fitted.model, len(pipeline.inputs))
     exported = Exported(onnx)
     same = parity(exported, best.fitted.model, parts.validation.x)
-    feeding, invariant = batching(exported, parts.validation.x)
+    feeding, invariant = batching(exported.run, parts.validation.x)
     findings = Findings(
         metrics={**best.metrics, **_others(trials, best)},
         baseline=baseline(parts.train.x, pipeline.inputs),

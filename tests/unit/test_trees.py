@@ -10,8 +10,9 @@ from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingCla
 from sklearn.linear_model import LogisticRegression
 
 from headrace.errors import ModelRejected
+from headrace.models.feeding import Matrix
 from headrace.models.package import Package
-from headrace.models.session import Matrix, ScoringModel
+from headrace.models.session import ScoringModel
 from streams.retrain.export import to_onnx_bytes
 from streams.retrain.trees import most_split
 from tests.integration.platform import model_package, toy

@@ -1,8 +1,12 @@
-"""The scores of a batch of features as receipts: which model answers each record, which only shadows it."""
+"""The scores of a batch of features as receipts: which model answers each record, which only shadows it.
+
+What the worker runs, and what a replay runs again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +14,42 @@ import numpy as np
 from headrace.codec.column import BytesColumn, Places
 from headrace.codec.topic import Decoded, TopicCodec
 from headrace.log.base import Chunk
-from headrace.models.policy import Marked, RouteKind, answering
-from headrace.models.session import Matrix, ScoringModel, runtime_fingerprint
+from headrace.models.feeding import Matrix
+from headrace.models.policy import Marked, PolicyTimeline, RouteKind, answering
+from headrace.models.session import ScoringModel, runtime_fingerprint
 
 Rows = slice | Places
 """Which rows: a slice where they are neighbours, which copies nothing, or their numbers."""
+
+
+MARKER = 1
+"""Kind of a policy marker among the records of the features topic."""
+
+
+class Segment(NamedTuple):
+    """Places [start, stop) of a batch between two markers, and the policy in force there.
+
+    ``passed_over``: the records came before any model ruled, and the first policy lets them go.
+    """
+
+    start: int
+    stop: int
+    policy: Marked | None
+    passed_over: bool
+
+
+def segments(batch: Chunk, decoded: Decoded, timeline: PolicyTimeline) -> list[Segment]:
+    """Cut a batch at its markers; a marker is the first record of the segment it opens."""
+    cuts = [0, *(p for p in decoded.places(MARKER).tolist() if p > 0), len(batch)]
+    partition = batch.tp.partition
+    found = []
+    for start, stop in pairwise(cuts):
+        # A record is scored under the last marker before it: ask from just after the segment's first.
+        first = int(batch.offsets[start])
+        marked = timeline.at(partition, first + (decoded.kinds[start] == MARKER))
+        skipped = marked is not None and marked.policy.backlog == "SKIP" and timeline.before_first(partition, first)
+        found.append(Segment(start, stop, marked, skipped))
+    return found
 
 
 class Receipts(NamedTuple):
