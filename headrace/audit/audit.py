@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from headrace.audit.governed import decided, refused_elsewhere
 from headrace.audit.partition import PartitionAudit
@@ -12,12 +13,13 @@ from headrace.audit.report import Report
 from headrace.audit.scope import Scope, Window, scopes
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.signing import Trust
+from headrace.replay.scorers import Scorers
 
 EVERYTHING = Window()
 
 
-class Progress:
-    """Told how far an audit has come. This one does not care."""
+class Progress(Protocol):
+    """Told how far an audit has come."""
 
     def begins(self, records: int) -> None:
         """About so many offsets will be read."""
@@ -26,12 +28,21 @@ class Progress:
         """So many records more have been read."""
 
 
+class _Silent:
+    def begins(self, records: int) -> None:
+        pass
+
+    def advanced(self, records: int) -> None:
+        pass
+
+
 def audit(
     topics: PipelineLog,
     recompute: Recompute | None = None,
     trust: Trust | None = None,
     window: Window = EVERYTHING,
     progress: Progress | None = None,
+    replay: bool = False,
 ) -> Report:
     """Read the topics of a pipeline, read_committed, and judge them.
 
@@ -41,14 +52,16 @@ def audit(
         trust: whose models may be used; without it, signatures are not looked at.
         window: the inputs to judge.
         progress: told how far it has come.
+        replay: whether to score again too, with the models that are trusted.
 
     Raises:
         ConfigError: the pipeline has no topics here.
         Unavailable: Kafka or the registry is away.
     """
-    told = progress or Progress()
+    told = progress or _Silent()
     report = Report()
     partitions: Mapping[int, Scope] = scopes(topics, report, window)
+    scorers = Scorers(topics, trust or Trust(unsigned=True)) if replay else None
     told.begins(sum(scope.size for scope in partitions.values()))
     whole(topics, report, trust)
     decisions = topics.topic("decisions")
@@ -56,6 +69,8 @@ def audit(
     advanced: Callable[[int], None] = told.advanced
     models: set[str] = set()
     for partition, scope in partitions.items():
-        models |= PartitionAudit(topics, report, partition, scope, state, advanced).run(recompute)
+        models |= PartitionAudit(topics, report, partition, scope, state, advanced).run(recompute, scorers)
+    for why in scorers.refused().values() if scorers else ():
+        report.note(f"model not replayed: {why}", 1)
     refused_elsewhere(report, topics.topic("workers"), topics.read_control("workers", settled=True), models)
     return report

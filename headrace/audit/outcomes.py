@@ -9,18 +9,8 @@ import polars as pl
 
 from headrace.audit.report import Report
 from headrace.audit.tables import MARKER, RECORD
+from headrace.log.span import Span
 from headrace.models.policy import Marked
-
-
-class Span(NamedTuple):
-    """The offsets of an input topic that are audited: from ``start`` to before ``stop``."""
-
-    start: int
-    stop: int
-
-    def holds(self, column: str) -> pl.Expr:
-        """Rows whose offset in ``column`` lies in the span."""
-        return (pl.col(column) >= self.start) & (pl.col(column) < self.stop)
 
 
 class Place(NamedTuple):

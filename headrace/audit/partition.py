@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from headrace.audit.outcomes import Place, Span, caused, rising, scored
+from headrace.audit.outcomes import Place, caused, rising, scored
 from headrace.audit.policies import agreed, markers_in, ruled
 from headrace.audit.recomputed import Recompute, Tables, expected, joined, preprocessed, settled_from
 from headrace.audit.report import Report
@@ -15,8 +15,11 @@ from headrace.audit.scope import INPUTS, Scope
 from headrace.audit.tables import Read, decoded, tabulate
 from headrace.log.base import TopicPartition, read_range
 from headrace.log.pipeline_log import PipelineLog
+from headrace.log.span import Span
 from headrace.models.catalog import Governance
 from headrace.models.policy import Marked
+from headrace.replay.scorers import Scorers
+from headrace.replay.verify import verify_partition
 
 CHUNK = 50_000
 LOOKS = 200
@@ -47,7 +50,7 @@ class PartitionAudit:
     advanced: Callable[[int], None]
     _looked: int = 0
 
-    def run(self, recompute: Recompute | None) -> set[str]:
+    def run(self, recompute: Recompute | None, scorers: Scorers | None = None) -> set[str]:
         """Judge the partition; gives the models that scored in it."""
         place = Place(self.report, self.partition, self.topics.topic, self._hidden)
         features, marked = self._features()
@@ -63,6 +66,8 @@ class PartitionAudit:
         scored(place, span, features, answers, refused, marked)
         if recompute is not None:
             self._recomputed(place, t, letters, recompute)
+        if scorers is not None:
+            self._replayed(scorers)
         return set(t["predictions"]["model"].cast(pl.String).unique()) - {""}
 
     # Reading.
@@ -168,6 +173,16 @@ class PartitionAudit:
         kept = _LABELS_KEPT * p.label_horizon
         spans["labels"] = self._after_history(spans["labels"], lefts, int(kept.total_seconds() * 1e6), t["labels"])
         joined(place, spans, t, letters["join"], found)
+
+    def _replayed(self, scorers: Scorers) -> None:
+        span = self.scope.judged["infer"]["features"]
+        found = verify_partition(self.topics, scorers, self.state.timeline, self.partition, span, self.advanced)
+        self.report.checked("replayed", "infer", found.records)
+        self.report.note("predictions made under another runtime, near enough", found.other_runtime)
+        for d in found.listed:
+            name, offset = ("features", d.features) if d.predictions < 0 else ("predictions", d.predictions)
+            where = (self.topics.topic(name), self.partition)
+            self.report.broken("replayed", "infer", where, [offset], d.what)
 
     def _again(self, recompute: Recompute, processor: str) -> Tables:
         stops = {name: span.stop for name, span in self.scope.judged[processor].items()}

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from headrace.audit.outcomes import Span
 from headrace.audit.report import Report
 from headrace.audit.tables import MARKER, Read
 from headrace.log.base import TopicPartition
 from headrace.log.pipeline_log import PipelineLog
+from headrace.log.span import Span
 from headrace.models.policy import Marked, PolicyTimeline, answering
 from headrace.records import Activated, PolicyMarker
 

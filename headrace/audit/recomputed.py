@@ -7,10 +7,11 @@ from typing import Protocol
 
 import polars as pl
 
-from headrace.audit.outcomes import Place, Span, counted
+from headrace.audit.outcomes import Place, counted
 from headrace.audit.tables import NEVER, decoded, tabulate
 from headrace.log.base import Chunk, Output
 from headrace.log.pipeline_log import PipelineLog
+from headrace.log.span import Span
 
 Tables = dict[str, pl.DataFrame]
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Rule = Literal[
-    "settled", "exactly_one", "no_phantom", "order", "no_aborted", "manifest", "policy", "evidence", "recomputed"
+    "settled",
+    "exactly_one",
+    "no_phantom",
+    "order",
+    "no_aborted",
+    "manifest",
+    "policy",
+    "evidence",
+    "recomputed",
+    "replayed",
 ]
 
 RULES: dict[Rule, str] = {
@@ -20,6 +29,7 @@ RULES: dict[Rule, str] = {
     "policy": "each record is scored by the models that the policy in force at its offset names, and no others",
     "evidence": "each activation follows an order, and each approval was given on the gate results before it",
     "recomputed": "the processors' own functions give these outcomes, no fewer and no others",
+    "replayed": "scored again, each record gives the same prediction, bit for bit",
 }
 
 LISTED = 1000

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from headrace.audit.outcomes import Span
 from headrace.audit.report import Report
 from headrace.audit.tables import TOPICS as READ
 from headrace.log.pipeline_log import PipelineLog
+from headrace.log.span import Span
 from headrace.topics import TOPICS
 
 INPUTS = {"preprocess": ("raw",), "infer": ("features",), "join": ("features", "labels", "predictions")}

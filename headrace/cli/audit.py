@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from headrace.audit.audit import Progress as Told
 from headrace.audit.audit import audit as judge
 from headrace.audit.report import RULES, Report
 from headrace.audit.scope import Window
@@ -26,6 +24,7 @@ from headrace.cli.connect import (
     settings_from,
 )
 from headrace.cli.extras import platform_module
+from headrace.cli.progress import Bar
 from headrace.errors import ConfigError
 from headrace.models.signing import Trust
 
@@ -48,7 +47,7 @@ def audit(
     recompute: Annotated[
         bool,
         typer.Option(
-            help="Run the pipeline's own functions again, to see whether a result is missing that no topic tells of."
+            help="Run the pipeline's functions and models again, to see whether a result is missing or another."
         ),
     ] = True,
     kafka: KafkaOption = None,
@@ -60,45 +59,21 @@ def audit(
     """Decide from the topics alone whether every promise was kept. Exits with 1 where one was not.
 
     Each input has one outcome, each outcome its input; order is kept; no transaction is stuck; nothing came of an
-    aborted record; models are whole; each record was scored by the model in force at its offset; each activation was
-    approved on the evidence before it. It can run while the pipeline does.
+    aborted record; models are whole; each record was scored by the model in force at its offset, and scored again it
+    gives the same bits; each activation was approved on the evidence before it. It can run while the pipeline does.
     """
     window = Window(_time("--from", since), _time("--to", until))
     settings = settings_from(kafka, registry, state, x)
     there = open_pipeline(pipeline, settings)
     again = platform_module("streams.recompute").recompute if recompute else None
-    with _Bar() as bar:
-        report = judge(there, again, Trust.of(settings), window, bar)
+    with Bar() as bar:
+        report = judge(there, again, Trust.of(settings), window, bar, replay=recompute)
     if as_json:
         typer.echo(json.dumps(report.plain()))
     else:
         _show(report, pipeline)
     if not report.ok:
         raise typer.Exit(1)
-
-
-class _Bar(Told):
-    """A bar on standard error, where that is a terminal."""
-
-    def __init__(self) -> None:
-        columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> _Bar:
-        if self._bar.console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._bar.stop()
-
-    def begins(self, records: int) -> None:
-        self._task = self._bar.add_task("audit", total=records)
-
-    def advanced(self, records: int) -> None:
-        if self._task is not None:
-            self._bar.advance(self._task, records)
 
 
 def _show(report: Report, pipeline: str) -> None:

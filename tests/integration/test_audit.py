@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -13,13 +12,10 @@ from headrace.audit import scope
 from headrace.audit.audit import audit
 from headrace.audit.report import Report
 from headrace.audit.scope import Window
-from headrace.config import Settings
-from headrace.log.base import Chunk, Output, read_all
-from headrace.log.memory import MemoryLog
+from headrace.log.base import Output
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import governance
 from headrace.models.evidence import evidence_hash
-from headrace.orders import order_rollback
 from headrace.records import (
     Activated,
     Approval,
@@ -27,88 +23,15 @@ from headrace.records import (
     PartitionOffset,
     Policy,
     PolicyMarker,
-    Record,
     Rejection,
     Route,
     WorkerStatus,
 )
-from headrace.topics import TOPICS
 from streams.recompute import recompute
-from tests.integration.platform import POISON, Platform, clicks, rows_of
-from tests.waiting import wait_for
+from tests.integration.platform import Platform, rows_of
+from tests.integration.spoiler import Spoiler
 
 GROUPS = ("preprocess", "infer", "join")
-
-
-@pytest.fixture(scope="module")
-def good(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Platform:
-    """A log with everything on it: damaged records, dead letters, shadows, shared answers, a rollback."""
-    platform = Platform(f"audited-{uuid.uuid4().hex[:8]}", settings, tmp_path_factory.mktemp("audited"))
-    with platform.running("preprocess-0", "join-0", "infer-0", "govern-0"):
-        rows = clicks(0, 300)
-        platform.push(rows.with_columns(price=pl.when(click_id="c7").then(POISON).otherwise("price")))
-        platform.push_bytes([None, b"\x01nonsense"])
-        platform.push(rows.filter(kind="result").tail(1))  # a label once more
-        first = platform.activate(1)
-        platform.wait_ruling(first)
-        platform.push(clicks(300, 100))
-        second = platform.activate(2, shadows=(first,))
-        platform.wait_ruling(second)
-        platform.push(clicks(400, 100))
-        platform.activate(3, share=30)
-        wait_for(lambda: len(governance(platform.topics).activations) == 3, 40, "a shared policy")
-        platform.push(clicks(500, 100))
-        order_rollback(platform.topics, "test", "back")
-        wait_for(lambda: len(governance(platform.topics).activations) == 4, 40, "the rollback")
-        platform.push(clicks(600, 100))
-        wait_for(lambda: _caught_up(platform), 40, "every record to be done with")
-    return platform
-
-
-@pytest.fixture
-def twin(good: Platform) -> PipelineLog:
-    """The good log copied, record by record and offset by offset, into memory, where it can be spoilt."""
-    log = MemoryLog()
-    good_log, topics = good.log, good.topics
-    log.create_topics({topics.topic(t): (good_log.partitions(topics.topic(t)), {}) for t in TOPICS})
-    for name in TOPICS:
-        for chunk in read_all(good_log, topics.topic(name)):
-            log.place(chunk)
-    for group in GROUPS:
-        log.commit(f"{topics.pipeline.name}.{group}", good_log.committed(f"{topics.pipeline.name}.{group}"))
-    return PipelineLog(topics.pipeline, log, topics.registry)
-
-
-class Spoiler:
-    """Spoils one thing in a log, and knows where."""
-
-    def __init__(self, topics: PipelineLog) -> None:
-        self.topics = topics
-        assert isinstance(topics.log, MemoryLog)
-        self.log: MemoryLog = topics.log
-
-    def some(self, name: str, condition: pl.Expr | None = None) -> tuple[int, int, pl.DataFrame]:
-        """Partition, offset and row of the fifth record of a topic that fulfils a condition."""
-        rows = rows_of(self.topics, name)
-        row = (rows if condition is None else rows.filter(condition))[4]
-        return int(row["p"][0]), int(row["o"][0]), row.drop("p", "o")
-
-    def value(self, name: str, p: int, offset: int) -> bytes | None:
-        return self.log.entries[self.topics.tp(name, p)][offset].value
-
-    def append(self, name: str, p: int, *values: bytes | None) -> list[int]:
-        """Add records; gives their offsets."""
-        entries = self.log.entries[self.topics.tp(name, p)]
-        start = len(entries)
-        offsets = list(range(start, start + len(values)))
-        self.log.place(Chunk.of(self.topics.tp(name, p), offsets, [b"k"] * len(values), list(values)))
-        return offsets
-
-    def control(self, name: str, record: Record, p: int = 0) -> int:
-        return self.append(name, p, self.topics.codec(name).encode_control(record))[0]
-
-    def rewrite(self, name: str, p: int, offset: int, row: pl.DataFrame) -> None:
-        self.log.overwrite(self.topics.tp(name, p), offset, self.topics.codec(name).encode(row)[0])
 
 
 Found = set[tuple[str, str, int, int]]
@@ -117,18 +40,6 @@ Found = set[tuple[str, str, int, int]]
 def found(report: Report, topics: PipelineLog) -> Found:
     """Rule, topic, partition and offset of every violation."""
     return {(v.rule, topics.short(v.topic), v.partition, v.offset) for v in report.violations}
-
-
-def _caught_up(platform: Platform) -> bool:
-    """Whether every group has consumed all that its inputs hold."""
-    topics = platform.topics
-    for group, inputs in scope.INPUTS.items():
-        committed = platform.log.committed(f"{topics.pipeline.name}.{group}")
-        for name in inputs:
-            for chunk in read_all(platform.log, topics.topic(name)):
-                if committed.get(chunk.tp, 0) < chunk.next_offset:
-                    return False
-    return True
 
 
 # What is spoilt, and what must be found: each function spoils the log and gives the violations due.

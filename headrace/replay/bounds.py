@@ -1,0 +1,85 @@
+"""Which features records are replayed: from a time or offsets, to a time or offsets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from headrace.errors import ConfigError
+from headrace.log.pipeline_log import PipelineLog
+from headrace.log.span import Span
+
+Edge = datetime | dict[int, int] | None
+"""A time (when the record came to the log), offsets by partition, or no limit."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """From ``start`` to before ``stop``. Partitions that offsets do not name are left out."""
+
+    start: Edge = None
+    stop: Edge = None
+
+
+EVERYTHING = Bounds()
+
+
+def parse_edge(option: str, given: str | None) -> Edge:
+    """A time (ISO 8601, UTC where it does not say) or offsets (``0:1500,1:20``).
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if given is None:
+        return None
+    if re.fullmatch(r"\d+:\d+(,\d+:\d+)*", given):
+        pairs = [tuple(map(int, pair.split(":"))) for pair in given.split(",")]
+        offsets = {p: o for p, o in pairs}  # noqa: C416
+        if len(offsets) != len(pairs):
+            raise ConfigError(f"{option} {given}: it names a partition twice")
+        return offsets
+    try:
+        when = datetime.fromisoformat(given)
+    except ValueError:
+        raise ConfigError(
+            f"{option} {given}: give a time as in 2026-11-25T14:00:00Z, or offsets of features as in 0:1500,1:20"
+        ) from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def spans(topics: PipelineLog, bounds: Bounds) -> dict[int, Span]:
+    """The offsets to replay of each partition: within the bounds, of what is on the log, what infer has committed.
+
+    Raises:
+        ConfigError: the bounds name a partition or offset there is not, or end before they begin.
+    """
+    name = topics.topic("features")
+    committed = topics.log.committed(f"{topics.pipeline.name}.infer")
+    there = topics.log.bounds(name)
+    starts = _at(topics, bounds.start, {p: first for p, (first, _) in there.items()})
+    stops = _at(topics, bounds.stop, {p: end for p, (_, end) in there.items()})
+    found = {}
+    for p, (first, end) in there.items():
+        if p not in starts or p not in stops:
+            continue
+        if isinstance(bounds.start, dict) and starts[p] < first:
+            raise ConfigError(f"{name}[{p}] begins at offset {first}: what stood at {starts[p]} has been dropped")
+        if isinstance(bounds.stop, dict) and stops[p] > end:
+            raise ConfigError(f"{name}[{p}] ends at offset {end}, before {stops[p]}")
+        if starts[p] > stops[p]:
+            raise ConfigError(f"{name}[{p}]: it cannot be replayed from {starts[p]} to before {stops[p]}")
+        stop = min(stops[p], committed.get(topics.tp("features", p), 0))
+        found[p] = Span(min(starts[p], stop), stop)
+    return found
+
+
+def _at(topics: PipelineLog, edge: Edge, otherwise: dict[int, int]) -> dict[int, int]:
+    match edge:
+        case None:
+            return otherwise
+        case datetime():
+            return topics.log.offsets_at(topics.topic("features"), edge)
+    if unknown := sorted(edge.keys() - otherwise.keys()):
+        raise ConfigError(f"{topics.topic('features')} has {len(otherwise)} partitions: there is no {unknown[0]}")
+    return edge

@@ -1,0 +1,72 @@
+"""A log with everything on it, for what judges logs."""
+
+from __future__ import annotations
+
+import uuid
+
+import polars as pl
+import pytest
+
+from headrace.audit import scope
+from headrace.config import Settings
+from headrace.log.base import read_all
+from headrace.log.memory import MemoryLog
+from headrace.log.pipeline_log import PipelineLog
+from headrace.models.catalog import governance
+from headrace.orders import order_rollback
+from headrace.topics import TOPICS
+from tests.integration.platform import POISON, Platform, clicks
+from tests.waiting import wait_for
+
+GROUPS = ("preprocess", "infer", "join")
+
+
+@pytest.fixture(scope="module")
+def good(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """A log with everything on it: damaged records, dead letters, shadows, shared answers, a rollback."""
+    platform = Platform(f"audited-{uuid.uuid4().hex[:8]}", settings, tmp_path_factory.mktemp("audited"))
+    with platform.running("preprocess-0", "join-0", "infer-0", "govern-0"):
+        rows = clicks(0, 300)
+        platform.push(rows.with_columns(price=pl.when(click_id="c7").then(POISON).otherwise("price")))
+        platform.push_bytes([None, b"\x01nonsense"])
+        platform.push(rows.filter(kind="result").tail(1))  # a label once more
+        first = platform.activate(1)
+        platform.wait_ruling(first)
+        platform.push(clicks(300, 100))
+        second = platform.activate(2, shadows=(first,))
+        platform.wait_ruling(second)
+        platform.push(clicks(400, 100))
+        platform.activate(3, share=30)
+        wait_for(lambda: len(governance(platform.topics).activations) == 3, 40, "a shared policy")
+        platform.push(clicks(500, 100))
+        order_rollback(platform.topics, "test", "back")
+        wait_for(lambda: len(governance(platform.topics).activations) == 4, 40, "the rollback")
+        platform.push(clicks(600, 100))
+        wait_for(lambda: _caught_up(platform), 40, "every record to be done with")
+    return platform
+
+
+@pytest.fixture
+def twin(good: Platform) -> PipelineLog:
+    """The good log copied, record by record and offset by offset, into memory, where it can be spoilt."""
+    log = MemoryLog()
+    good_log, topics = good.log, good.topics
+    log.create_topics({topics.topic(t): (good_log.partitions(topics.topic(t)), {}) for t in TOPICS})
+    for name in TOPICS:
+        for chunk in read_all(good_log, topics.topic(name)):
+            log.place(chunk)
+    for group in GROUPS:
+        log.commit(f"{topics.pipeline.name}.{group}", good_log.committed(f"{topics.pipeline.name}.{group}"))
+    return PipelineLog(topics.pipeline, log, topics.registry)
+
+
+def _caught_up(platform: Platform) -> bool:
+    """Whether every group has consumed all that its inputs hold."""
+    topics = platform.topics
+    for group, inputs in scope.INPUTS.items():
+        committed = platform.log.committed(f"{topics.pipeline.name}.{group}")
+        for name in inputs:
+            for chunk in read_all(platform.log, topics.topic(name)):
+                if committed.get(chunk.tp, 0) < chunk.next_offset:
+                    return False
+    return True
