@@ -80,6 +80,13 @@ class Tensor(Record):
     shape: list[int]
 
 
+class RangeTree(Record):
+    partition: int
+    count: int
+    block: int
+    blocks: bytes
+
+
 class Lineage(Record):
     trigger_id: str
     trigger_reason: str
@@ -93,6 +100,10 @@ class Lineage(Record):
     code_version: str
     lock_hash: str
     runtime: str
+    trees: list[RangeTree] = []
+    settings: dict[str, str] = {}
+    packages: dict[str, str] = {}
+    fit_hash: str = ""
 
 
 class FeatureBaseline(Record):

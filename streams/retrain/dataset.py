@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from headrace.errors import TrainingRefused
-from headrace.log.base import read_range
+from headrace.hash_tree import HashTree, TreeBuilder, forest_root
+from headrace.log.base import Chunk, read_range
 from headrace.log.pipeline_log import PipelineLog
 from headrace.pipeline import Pipeline
 from headrace.records import OffsetRange
@@ -22,10 +22,15 @@ Labels = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples in the order of partition and offset, and a hash over their bytes."""
+    """Examples in the order of partition and offset, and the hash tree of each partition's."""
 
     rows: pl.DataFrame
-    root_hash: str
+    trees: dict[int, HashTree]
+
+    @property
+    def root_hash(self) -> str:
+        """The hash that stands for them all, hex."""
+        return forest_root(self.trees)
 
 
 @dataclass(frozen=True)
@@ -47,20 +52,21 @@ class Split:
 
 
 def read_examples(topics: PipelineLog, ranges: Sequence[OffsetRange]) -> Examples:
-    """Read the examples in the ranges.
+    """Read the examples in the ranges from the topic."""
+    wanted = {topics.tp("examples", r.partition): (r.start, r.stop) for r in ranges}
+    return gathered(topics, ranges, read_range(topics.log, dict(sorted(wanted.items()))))
 
-    The root hash is sha-256 over, for each partition in order, each record's length (8 bytes, big endian)
-    and bytes.
-    """
-    hashed = hashlib.sha256()
+
+def gathered(topics: PipelineLog, ranges: Sequence[OffsetRange], chunks: Iterable[Chunk]) -> Examples:
+    """Examples from the chunks of the ranges, wherever these are kept, in the order of partition and offset."""
+    trees = {r.partition: TreeBuilder() for r in ranges}
     frames = []
     codec = topics.codec("examples")
-    wanted = {topics.tp("examples", r.partition): (r.start, r.stop) for r in ranges}
-    for chunk in read_range(topics.log, dict(sorted(wanted.items()))):
-        hashed.update(chunk.values.framed().data)
+    for chunk in chunks:
+        trees[chunk.tp.partition].add(chunk.keys, chunk.values)
         frames.append(codec.decode(chunk.values).frame())
     rows = pl.concat(frames) if frames else pl.DataFrame(schema=topics.columns("examples"))
-    return Examples(rows, hashed.hexdigest())
+    return Examples(rows, {p: builder.tree() for p, builder in trees.items()})
 
 
 def split(pipeline: Pipeline, examples: pl.DataFrame) -> Split:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable
-from importlib.metadata import distributions
-from pathlib import Path
 from typing import NamedTuple
 
-import headrace
+import numpy as np
+from threadpoolctl import threadpool_limits
+
 from headrace.models.package import Package
-from headrace.models.session import runtime_fingerprint
 from headrace.pipeline import Pipeline
-from headrace.records import Lineage, TrainingTrigger
+from headrace.records import TrainingTrigger
 from streams.retrain.algorithms import ALGORITHMS, Fitted
 from streams.retrain.dataset import Examples, Split, split
 from streams.retrain.export import Exported, baseline, parity, to_onnx_bytes
 from streams.retrain.invariance import batching
+from streams.retrain.lineage import lineage_of
 from streams.retrain.manifest import Findings, package
 from streams.retrain.scores import binary_metrics
 
 
 class Trial(NamedTuple):
-    """One algorithm, fitted and measured on the validation set."""
+    """One algorithm, fitted and measured on the validation set.
+
+    ``fit_hash``: sha-256 over its scores there, float64, hex.
+    """
 
     algorithm: str
     fitted: Fitted
     metrics: dict[str, float]
+    fit_hash: str
 
 
 class Trained(NamedTuple):
@@ -62,48 +65,21 @@ def train(
         certificates=[same, invariant],
         batching=feeding,
     )
-    lineage = _lineage(pipeline, trigger, examples, parts, best)
+    lineage = lineage_of(pipeline, trigger, examples, parts, best.fitted.parameters, best.fit_hash)
     return Trained(package(pipeline, best.algorithm, onnx, lineage, findings), trials)
-
-
-def code_version(pipeline: Pipeline) -> str:
-    """Version of headrace and hash of the source that holds the pipeline's functions."""
-    files = {inspect.getsourcefile(f) for f in (pipeline.features, pipeline.labels)}
-    hashed = hashlib.sha256(b"".join(Path(f).read_bytes() for f in sorted(f for f in files if f)))
-    return f"{headrace.__version__}+{hashed.hexdigest()[:16]}"
-
-
-def lock_hash() -> str:
-    """sha-256 over the installed packages and their versions."""
-    installed = sorted(f"{d.metadata['Name']}=={d.version}".lower() for d in distributions())
-    return hashlib.sha256("\n".join(installed).encode()).hexdigest()
 
 
 def _trial(pipeline: Pipeline, name: str, parts: Split, progress: Callable[[str], None]) -> Trial:
     progress(f"fitting {name} on {len(parts.train.y)} examples")
-    fitted = ALGORITHMS[name](pipeline, parts.train)
-    scores = fitted.model.predict_proba(parts.validation.x)[:, 1]
-    return Trial(name, fitted, binary_metrics(parts.validation.y, scores))
+    # Sums of several threads depend on how many there are (measured: logistic regression; boosting does not).
+    with threadpool_limits(1, user_api="blas"):
+        fitted = ALGORITHMS[name](pipeline, parts.train)
+        scores = fitted.model.predict_proba(parts.validation.x)[:, 1]
+    fit_hash = hashlib.sha256(np.ascontiguousarray(scores).tobytes()).hexdigest()
+    return Trial(name, fitted, binary_metrics(parts.validation.y, scores), fit_hash)
 
 
 def _others(trials: list[Trial], best: Trial) -> dict[str, float]:
     return {
         f"{t.algorithm}.{metric}": t.metrics[metric] for t in trials if t is not best for metric in ("auc", "log_loss")
     }
-
-
-def _lineage(pipeline: Pipeline, trigger: TrainingTrigger, examples: Examples, parts: Split, best: Trial) -> Lineage:
-    return Lineage(
-        trigger_id=trigger.trigger_id,
-        trigger_reason=trigger.reason,
-        ranges=trigger.ranges,
-        records=examples.rows.height,
-        root_hash=examples.root_hash,
-        train_until=parts.train_until,
-        validation_until=parts.validation_until,
-        seed=pipeline.training.seed,
-        parameters=best.fitted.parameters,
-        code_version=code_version(pipeline),
-        lock_hash=lock_hash(),
-        runtime=runtime_fingerprint(),
-    )
