@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -12,7 +11,6 @@ from rich.table import Column, Table
 
 from headrace.audit.audit import audit as judge
 from headrace.audit.report import RULES, Report
-from headrace.audit.scope import Window
 from headrace.cli.connect import (
     JsonOption,
     KafkaOption,
@@ -25,7 +23,7 @@ from headrace.cli.connect import (
 )
 from headrace.cli.extras import platform_module
 from headrace.cli.progress import Bar
-from headrace.errors import ConfigError
+from headrace.cli.times import window
 from headrace.models.signing import Trust
 
 SHOWN = 50
@@ -62,12 +60,12 @@ def audit(
     aborted record; models are whole; each record was scored by the model in force at its offset, and scored again it
     gives the same bits; each activation was approved on the evidence before it. It can run while the pipeline does.
     """
-    window = Window(_time("--from", since), _time("--to", until))
+    judged = window(since, until)
     settings = settings_from(kafka, registry, state, x)
     there = open_pipeline(pipeline, settings)
     again = platform_module("streams.recompute").recompute if recompute else None
     with Bar() as bar:
-        report = judge(there, again, Trust.of(settings), window, bar, replay=recompute)
+        report = judge(there, again, Trust.of(settings), judged, bar, replay=recompute)
     if as_json:
         typer.echo(json.dumps(report.plain()))
     else:
@@ -105,13 +103,3 @@ def _show(report: Report, pipeline: str) -> None:
         if len(report.violations) > SHOWN:
             console.print(f"and {len(report.violations) - SHOWN:,} more listed with --json")
     console.print("[bold green]every promise was kept[/]" if report.ok else "[bold red]promises were broken[/]")
-
-
-def _time(option: str, given: str | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        when = datetime.fromisoformat(given)
-    except ValueError:
-        raise ConfigError(f"{option} {given}: give a time as in 2026-11-25T14:00:00Z") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -8,7 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from headrace.cli.connect import open_pipeline
 from headrace.cli.progress import Bar
+from headrace.config import Settings
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.session import runtime, runtime_fingerprint
 from headrace.models.signing import Trust
@@ -19,10 +21,11 @@ from headrace.replay.verify import verify as replay
 SHOWN = 50
 
 
-def verify(there: PipelineLog, trust: Trust, bounds: Bounds, as_json: bool) -> None:
+def verify(pipeline: str, settings: Settings, bounds: Bounds, as_json: bool) -> None:
     """Verify, and tell; exits with 1 where a prediction differs or cannot be made again."""
+    there = open_pipeline(pipeline, settings)
     with Bar("scoring again") as bar:
-        found = replay(there, trust, bounds, bar.begins, bar.advanced)
+        found = replay(there, Trust.of(settings), bounds, bar.begins, bar.advanced)
     if as_json:
         typer.echo(json.dumps(found.plain(there)))
     else:

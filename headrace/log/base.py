@@ -238,13 +238,18 @@ class Log(Protocol):
     def sender(self, name: str) -> Sender: ...
 
 
-def read_range(log: Log, ranges: Mapping[TopicPartition, tuple[int, int]], limit: int = 20_000) -> Iterator[Chunk]:
+def read_range(
+    log: Log, ranges: Mapping[TopicPartition, tuple[int, int]], limit: int = 20_000, *, settled: bool = False
+) -> Iterator[Chunk]:
     """Every committed record in the offset ranges (start, stop), partition by partition in turn, then end.
 
-    A range that reaches past the partition's last stable offset ends there.
+    A range that reaches past the partition's last stable offset ends there; with ``settled``, at its high watermark:
+    transactions open now are waited for.
     """
     for tp, (start, wanted) in ranges.items():
         first, end = log.bounds(tp.topic)[tp.partition]
+        if settled:
+            end = log.high_watermarks(tp.topic)[tp.partition]
         start, stop = max(start, first), min(wanted, end)
         if start < stop:
             yield from _read_one(log, tp, start, stop, limit)

@@ -33,6 +33,25 @@ class Loaded(NamedTuple):
     reason: str
 
 
+def load(
+    topics: PipelineLog,
+    log: Log,
+    manifest: ModelManifest,
+    offset: int,
+    trust: Trust,
+    memory_budget: int = MEMORY_BUDGET,
+) -> ScoringModel:
+    """The model of a manifest that stands at ``offset`` of the models topic, once it has passed every check.
+
+    Raises:
+        ModelRejected: it fails one.
+    """
+    _in_order(manifest, topics.pipeline.inputs)
+    package = fetch(topics, log, manifest, offset)
+    try_out(package, trust, memory_budget)
+    return ScoringModel(package)
+
+
 class ModelLibrary:
     """Policies and loaded models of one pipeline, kept up to date by a thread.
 
@@ -188,10 +207,7 @@ class ModelLibrary:
         reasons = []
         for offset, manifest in manifests.items():
             try:
-                _in_order(manifest, self._topics.pipeline.inputs)
-                package = fetch(self._topics, self._log, manifest, offset)
-                try_out(package, self._trust, self._memory_budget)
-                return ScoringModel(package)
+                return load(self._topics, self._log, manifest, offset, self._trust, self._memory_budget)
             except ModelRejected as e:
                 reasons.append(e)
         raise reasons[0]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from headrace.errors import ConfigError
 from headrace.log.pipeline_log import PipelineLog
@@ -23,29 +22,6 @@ class Bounds:
 
 
 EVERYTHING = Bounds()
-
-
-def parse_edge(option: str, given: str | None) -> Edge:
-    """A time (ISO 8601, UTC where it does not say) or offsets (``0:1500,1:20``).
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    if given is None:
-        return None
-    if re.fullmatch(r"\d+:\d+(,\d+:\d+)*", given):
-        pairs = [tuple(map(int, pair.split(":"))) for pair in given.split(",")]
-        offsets = {p: o for p, o in pairs}  # noqa: C416
-        if len(offsets) != len(pairs):
-            raise ConfigError(f"{option} {given}: it names a partition twice")
-        return offsets
-    try:
-        when = datetime.fromisoformat(given)
-    except ValueError:
-        raise ConfigError(
-            f"{option} {given}: give a time as in 2026-11-25T14:00:00Z, or offsets of features as in 0:1500,1:20"
-        ) from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def spans(topics: PipelineLog, bounds: Bounds) -> dict[int, Span]:

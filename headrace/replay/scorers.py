@@ -7,10 +7,9 @@ import threading
 from headrace.errors import ModelRejected
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import published
-from headrace.models.package import fetch
+from headrace.models.library import load
 from headrace.models.session import ScoringModel
 from headrace.models.signing import Trust
-from headrace.models.trial import try_out
 
 
 class Scorers:
@@ -58,6 +57,4 @@ class Scorers:
             topic = self._topics.topic("models")
             raise ModelRejected(f"model {model_id[:12]}: {topic} holds no manifest of it")
         manifest, offset = self._published[model_id]
-        package = fetch(self._topics, self._topics.log, manifest, offset)
-        try_out(package, self._trust)
-        return ScoringModel(package)
+        return load(self._topics, self._topics.log, manifest, offset, self._trust)

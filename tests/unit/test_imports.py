@@ -70,6 +70,12 @@ def test_folders_import_one_way() -> None:
     assert wrong == set()
 
 
+def test_of_the_what_if_report_only_its_reading_knows_the_log() -> None:
+    folder = ROOT / "streams" / "whatif"
+    know = {f.stem for f in folder.glob("*.py") for parts in imports_of(f) if parts[:2] == ["headrace", "log"]}
+    assert know == {"past", "candidate", "run"}
+
+
 def test_the_sdk_imports_one_way() -> None:
     wrong = set()
     for part, allowed in INSIDE.items():
