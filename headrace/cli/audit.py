@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from headrace.audit.audit import Progress as Told
 from headrace.audit.audit import audit as judge
 from headrace.audit.report import RULES, Report
 from headrace.audit.scope import Window
+from headrace.cli.bar import Bar
 from headrace.cli.connect import (
     JsonOption,
     KafkaOption,
@@ -26,7 +25,7 @@ from headrace.cli.connect import (
     settings_from,
 )
 from headrace.cli.extras import platform_module
-from headrace.errors import ConfigError
+from headrace.cli.times import time_given
 from headrace.models.signing import Trust
 
 SHOWN = 50
@@ -63,12 +62,12 @@ def audit(
     aborted record; models are whole; each record was scored by the model in force at its offset; each activation was
     approved on the evidence before it. It can run while the pipeline does.
     """
-    window = Window(_time("--from", since), _time("--to", until))
+    window = Window(time_given("--from", since), time_given("--to", until))
     settings = settings_from(kafka, registry, state, x)
     there = open_pipeline(pipeline, settings)
     again = platform_module("streams.recompute").recompute if recompute else None
-    with _Bar() as bar:
-        report = judge(there, again, Trust.of(settings), window, bar)
+    with Bar() as bar:
+        report = judge(there, again, Trust.of(settings), window, _Told(bar))
     if as_json:
         typer.echo(json.dumps(report.plain()))
     else:
@@ -77,28 +76,17 @@ def audit(
         raise typer.Exit(1)
 
 
-class _Bar(Told):
-    """A bar on standard error, where that is a terminal."""
+class _Told(Told):
+    """Shows how far an audit has come."""
 
-    def __init__(self) -> None:
-        columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> _Bar:
-        if self._bar.console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._bar.stop()
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
 
     def begins(self, records: int) -> None:
-        self._task = self._bar.add_task("audit", total=records)
+        self._bar.begins("reading", records)
 
     def advanced(self, records: int) -> None:
-        if self._task is not None:
-            self._bar.advance(self._task, records)
+        self._bar.advanced(records)
 
 
 def _show(report: Report, pipeline: str) -> None:
@@ -130,13 +118,3 @@ def _show(report: Report, pipeline: str) -> None:
         if len(report.violations) > SHOWN:
             console.print(f"and {len(report.violations) - SHOWN:,} more listed with --json")
     console.print("[bold green]every promise was kept[/]" if report.ok else "[bold red]promises were broken[/]")
-
-
-def _time(option: str, given: str | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        when = datetime.fromisoformat(given)
-    except ValueError:
-        raise ConfigError(f"{option} {given}: give a time as in 2026-11-25T14:00:00Z") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
