@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """Any property of confluent-kafka's registry client (basic.auth.user.info, ssl.ca.location, ...)."""
     state: Path = Path(".headrace")
     """Folder of the embedded stack's data and logs."""
+    data_folder: Path = Path("data")
+    """Folder of the frozen versions of topics (``headrace snapshot``)."""
     pipelines: dict[str, str] = {}
     """Pipeline name -> ``package.module:attribute`` or ``file.py:attribute``."""
     replication_factor: int = 1

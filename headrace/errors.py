@@ -56,3 +56,11 @@ class TrainingRefused(HeadraceError):
 
 class TooManyFailures(HeadraceError):
     """User code failed on more records than the pipeline allows. The worker stops."""
+
+
+class VersionDamaged(HeadraceError):
+    """A frozen version of a topic is not what its manifest says. Nothing was made of it."""
+
+
+class DataError(HeadraceError):
+    """A frozen version could not be written, shared or fetched: the data folder or DVC refused."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import fastavro
 
 _HERE = Path(__file__).parent
 _FOLDERS = (_HERE / "schemas", _HERE.parent / "schemas")
@@ -25,3 +28,8 @@ def full_name(schema: dict[str, Any]) -> str:
     """Namespace and name of a record schema, e.g. ``headrace.PolicyMarker``."""
     namespace = schema.get("namespace", "")
     return f"{namespace}.{schema['name']}" if namespace else str(schema["name"])
+
+
+def schema_fingerprint(schema: dict[str, Any]) -> str:
+    """sha-256 of a schema's parsing canonical form, hex."""
+    return hashlib.sha256(fastavro.schema.to_parsing_canonical_form(schema).encode()).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from headrace.audit.governed import decided, refused_elsewhere
 from headrace.audit.partition import PartitionAudit
@@ -13,27 +12,10 @@ from headrace.audit.report import Report
 from headrace.audit.scope import Scope, Window, scopes
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.signing import Trust
+from headrace.progress import SILENT, Progress
 from headrace.replay.scorers import Scorers
 
 EVERYTHING = Window()
-
-
-class Progress(Protocol):
-    """Told how far an audit has come."""
-
-    def begins(self, records: int) -> None:
-        """About so many offsets will be read."""
-
-    def advanced(self, records: int) -> None:
-        """So many records more have been read."""
-
-
-class _Silent:
-    def begins(self, records: int) -> None:
-        pass
-
-    def advanced(self, records: int) -> None:
-        pass
 
 
 def audit(
@@ -41,7 +23,7 @@ def audit(
     recompute: Recompute | None = None,
     trust: Trust | None = None,
     window: Window = EVERYTHING,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
     replay: bool = False,
 ) -> Report:
     """Read the topics of a pipeline, read_committed, and judge them.
@@ -58,15 +40,14 @@ def audit(
         ConfigError: the pipeline has no topics here.
         Unavailable: Kafka or the registry is away.
     """
-    told = progress or _Silent()
     report = Report()
     partitions: Mapping[int, Scope] = scopes(topics, report, window)
     scorers = Scorers(topics, trust or Trust(unsigned=True)) if replay else None
-    told.begins(sum(scope.size for scope in partitions.values()))
+    progress.begins("reading", sum(scope.size for scope in partitions.values()))
     whole(topics, report, trust)
     decisions = topics.topic("decisions")
     state = decided(report, decisions, topics.read_control("decisions", settled=True))
-    advanced: Callable[[int], None] = told.advanced
+    advanced: Callable[[int], None] = progress.advanced
     models: set[str] = set()
     for partition, scope in partitions.items():
         models |= PartitionAudit(topics, report, partition, scope, state, advanced).run(recompute, scorers)

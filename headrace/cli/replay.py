@@ -39,7 +39,7 @@ def replay(
         typer.Option(
             "--from",
             metavar="TIME|OFFSETS",
-            help="Records that came from then on (ISO 8601, UTC); with --verify also from these offsets on (0:1500,1:20).",
+            help="Records that came from then on (ISO 8601, UTC); with --verify also from offsets 0:1500,1:20.",
         ),
     ] = None,
     until: Annotated[
@@ -76,6 +76,6 @@ def replay(
     if model is not None and not verify:
         return what_if(pipeline, settings, model, window(since, until), threshold, Ways(html, as_json))
     raise ConfigError(
-        "say what to replay for: --verify holds the predictions against their repetition, --model MODEL scores the past "
-        f"under a candidate (`headrace models list {pipeline}`)"
+        "say what to replay for: --verify holds the predictions against their repetition, --model MODEL scores the "
+        f"past under a candidate (`headrace models list {pipeline}`)"
     )

@@ -1,14 +1,16 @@
-"""Times and offsets on the command line: which part of the log a command is about."""
+"""Times, spans and offsets as people write them on the command line."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from headrace.audit.scope import Window
 from headrace.errors import ConfigError
 from headrace.replay.bounds import Bounds, Edge
 
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -18,7 +20,7 @@ def window(since: str | None, until: str | None) -> Window:
     Raises:
         ConfigError: one is no time, or the first is not before the second.
     """
-    start, stop = _time("--from", since), _time("--to", until)
+    start, stop = time_given("--from", since), time_given("--to", until)
     if start is not None and stop is not None and start >= stop:
         raise ConfigError(f"--from {since} is not before --to {until}: swap them")
     return Window(start, stop)
@@ -35,7 +37,7 @@ def bounds(since: str | None, until: str | None) -> Bounds:
 
 def _edge(option: str, given: str | None) -> Edge:
     if given is None or not re.fullmatch(r"\d+:\d+(,\d+:\d+)*", given):
-        return _time(option, given, ", or offsets as in 0:1500,1:20")
+        return time_given(option, given, ", or offsets as in 0:1500,1:20")
     pairs = [pair.split(":") for pair in given.split(",")]
     offsets = {int(partition): int(offset) for partition, offset in pairs}
     if len(offsets) != len(pairs):
@@ -43,7 +45,12 @@ def _edge(option: str, given: str | None) -> Edge:
     return offsets
 
 
-def _time(option: str, given: str | None, otherwise: str = "") -> datetime | None:
+def time_given(option: str, given: str | None, otherwise: str = "") -> datetime | None:
+    """A time in ISO 8601, UTC where it names no zone.
+
+    Raises:
+        ConfigError: it is none; ``otherwise`` is what else may stand there.
+    """
     if given is None:
         return None
     try:
@@ -54,3 +61,20 @@ def _time(option: str, given: str | None, otherwise: str = "") -> datetime | Non
     if when < EPOCH:
         raise ConfigError(f"{option} {given}: no record came to a log before 1970; give a time as in {EPOCH:%Y-%m-%d}")
     return when
+
+
+def span_given(option: str, given: str) -> timedelta:
+    """A span such as ``45s``, ``30m``, ``12h``, ``2d`` or ``1w``.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    match = _SPAN.fullmatch(given.strip())
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])}) if match else _no_span(option, given)
+    except OverflowError:
+        return _no_span(option, given)
+
+
+def _no_span(option: str, given: str) -> timedelta:
+    raise ConfigError(f"{option} {given}: give a span as in 45s, 30m, 12h, 2d or 1w")

@@ -24,8 +24,8 @@ SHOWN = 50
 def verify(pipeline: str, settings: Settings, bounds: Bounds, as_json: bool) -> None:
     """Verify, and tell; exits with 1 where a prediction differs or cannot be made again."""
     there = open_pipeline(pipeline, settings)
-    with Bar("scoring again") as bar:
-        found = replay(there, Trust.of(settings), bounds, bar.begins, bar.advanced)
+    with Bar() as bar:
+        found = replay(there, Trust.of(settings), bounds, bar)
     if as_json:
         typer.echo(json.dumps(found.plain(there)))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -214,6 +214,9 @@ class Log(Protocol):
     def offsets_at(self, topic: str, when: datetime) -> dict[int, int]:
         """Partition -> first offset whose record came at or after a time; the end where none did."""
 
+    def retention(self, topic: str) -> timedelta | None:
+        """How long the topic keeps a record at least before it may be dropped for its age; None: it never is."""
+
     def members(self, group: str) -> set[str]:
         """Names of the group's live members."""
 
@@ -236,6 +239,18 @@ class Log(Protocol):
         """
 
     def sender(self, name: str) -> Sender: ...
+
+
+def kept_for(properties: Mapping[str, str]) -> timedelta | None:
+    """How long a topic of these Kafka properties keeps a record; None: it drops none for its age."""
+    kept = int(properties.get("retention.ms", -1))
+    if kept < 0 or "delete" not in properties.get("cleanup.policy", "delete"):
+        return None
+    return timedelta(milliseconds=min(kept, _EVER_MS))
+
+
+_EVER_MS = 1_000 * 365 * 24 * 3_600_000
+"""A thousand years: longer ones are no timedelta."""
 
 
 def read_range(

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -19,6 +19,7 @@ from confluent_kafka import (
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
@@ -35,6 +36,7 @@ from headrace.log.base import (
     Sender,
     TopicPartition,
     Writer,
+    kept_for,
 )
 from headrace.log.kafka_errors import AWAY, REFUSED, UNKNOWN, raise_unless_passing
 from headrace.log.kafka_writer import PRODUCER, KafkaSender, KafkaWriter
@@ -140,6 +142,12 @@ class KafkaLog:
         at = OffsetSpec.for_timestamp(int(when.timestamp() * 1000))
         found = self._list_offsets(parts, at, IsolationLevel.READ_UNCOMMITTED)
         return {p: end if found[p] < 0 else found[p] for p, end in self.high_watermarks(topic).items()}
+
+    def retention(self, topic: str) -> timedelta | None:
+        self.partitions(topic)
+        asked = ConfigResource(ResourceType.TOPIC, topic)
+        found = self._result(self._admin.describe_configs([asked], request_timeout=CALL_S)[asked])
+        return kept_for({name: entry.value for name, entry in found.items()})
 
     def members(self, group: str) -> set[str]:
         future = self._admin.describe_consumer_groups([group], request_timeout=CALL_S)[group]

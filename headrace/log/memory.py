@@ -10,13 +10,22 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Literal
 
 from headrace.acls import Rule
 from headrace.errors import ConfigError, Fenced, HeadraceError, TransactionAborted, Unavailable
-from headrace.log.base import LARGEST, Chunk, GroupReader, Output, Position, RebalanceListener, TopicPartition
+from headrace.log.base import (
+    LARGEST,
+    Chunk,
+    GroupReader,
+    Output,
+    Position,
+    RebalanceListener,
+    TopicPartition,
+    kept_for,
+)
 from headrace.log.partitioner import partition_of
 
 
@@ -56,6 +65,8 @@ class MemoryLog:
     def __init__(self) -> None:
         self.lock = threading.Condition(threading.RLock())
         self.entries: dict[TopicPartition, list[_Entry]] = {}
+        self.properties: dict[str, Mapping[str, str]] = {}
+        self.firsts: dict[TopicPartition, int] = {}
         self.groups: dict[str, _Group] = {}
         self.epochs: dict[str, MemoryWriter] = {}
 
@@ -63,6 +74,7 @@ class MemoryLog:
         with self.lock:
             new = [t for t in topics if TopicPartition(t, 0) not in self.entries]
             for name in new:
+                self.properties[name] = topics[name][1]
                 for p in range(topics[name][0]):
                     self.entries[TopicPartition(name, p)] = []
             return new
@@ -82,7 +94,8 @@ class MemoryLog:
 
     def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         with self.lock:
-            return {p: (0, self.stable_end(TopicPartition(topic, p))) for p in range(self.partitions(topic))}
+            tps = [TopicPartition(topic, p) for p in range(self.partitions(topic))]
+            return {tp.partition: (self.firsts.get(tp, 0), self.stable_end(tp)) for tp in tps}
 
     def high_watermarks(self, topic: str) -> dict[int, int]:
         with self.lock:
@@ -92,10 +105,16 @@ class MemoryLog:
         with self.lock:
             found = {}
             for p in range(self.partitions(topic)):
-                entries = self.entries[TopicPartition(topic, p)]
-                later = (i for i, e in enumerate(entries) if e.at >= when.timestamp())
+                tp = TopicPartition(topic, p)
+                entries, first = self.entries[tp], self.firsts.get(tp, 0)
+                later = (i for i, e in enumerate(entries) if i >= first and e.at >= when.timestamp())
                 found[p] = next(later, len(entries))
             return found
+
+    def retention(self, topic: str) -> timedelta | None:
+        with self.lock:
+            self.partitions(topic)
+            return kept_for(self.properties.get(topic, {}))
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         with self.lock:
@@ -133,6 +152,11 @@ class MemoryLog:
         with self.lock:
             placed = {tp: Position(at, at) for tp, at in positions.items()}
             self.groups.setdefault(group, _Group()).committed.update(placed)
+
+    def drop_before(self, tp: TopicPartition, offset: int) -> None:
+        """Let a partition begin at an offset, as retention does."""
+        with self.lock:
+            self.firsts[tp] = offset
 
     def erase(self, tp: TopicPartition, offset: int) -> bytes | None:
         """Take a record away, as no broker does; gives its value. For tests of what looks for losses."""

@@ -16,6 +16,7 @@ from headrace.models.catalog import governance
 from headrace.models.policy import PolicyTimeline
 from headrace.models.session import runtime, runtime_fingerprint
 from headrace.models.signing import Trust
+from headrace.progress import SILENT, Progress
 from headrace.replay.bounds import EVERYTHING, Bounds, spans
 from headrace.replay.compare import Compared, Difference, compare
 from headrace.replay.rescore import Rescored, rescored
@@ -109,8 +110,7 @@ def verify(
     topics: PipelineLog,
     trust: Trust,
     bounds: Bounds = EVERYTHING,
-    begins: Callable[[int], None] = lambda _: None,
-    advanced: Callable[[int], None] = lambda _: None,
+    progress: Progress = SILENT,
 ) -> Verification:
     """Score the features that infer has committed again, and compare with predictions. Partitions run side by side.
 
@@ -118,8 +118,7 @@ def verify(
         topics: the pipeline's topics.
         trust: whose models are used.
         bounds: the features records to replay.
-        begins: told how many offsets will be read.
-        advanced: told how many records more have been.
+        progress: told how far it has come.
 
     Raises:
         ConfigError: the bounds name a partition or an offset there is not.
@@ -131,12 +130,12 @@ def verify(
     scorers = Scorers(topics, trust)
     topics.codec("features").prepare()
     topics.codec("predictions").prepare()
-    begins(sum(span.stop - span.start for span in wanted.values()))
+    progress.begins("scoring again", sum(span.stop - span.start for span in wanted.values()))
     lock = threading.Lock()
 
     def told(records: int) -> None:
         with lock:
-            advanced(records)
+            progress.advanced(records)
 
     with ThreadPoolExecutor(max(1, min(len(wanted), os.cpu_count() or 1)), thread_name_prefix="replay") as pool:
         waiting = {

@@ -14,7 +14,7 @@ from headrace.models.package import Package
 from headrace.models.session import ScoringModel
 from headrace.pipeline import Pipeline
 from headrace.records import ConsumerContract, GateResult
-from streams.retrain.manifest import schema_fingerprint
+from headrace.schemas import schema_fingerprint
 from streams.retrain.scores import binary_metrics
 
 

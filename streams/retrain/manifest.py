@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any, NamedTuple
-
-import fastavro
+from typing import NamedTuple
 
 from headrace.models.package import CHUNK_BYTES, Package, digest
 from headrace.pipeline import Pipeline
 from headrace.records import Certificate, FeatureBaseline, Lineage, ModelManifest, Tensor
+from headrace.schemas import schema_fingerprint
 from streams.retrain.export import INPUT, SCORES
 from streams.retrain.trees import most_split
 
@@ -47,8 +45,3 @@ def package(pipeline: Pipeline, algorithm: str, onnx: bytes, lineage: Lineage, f
         sort_by=None if split is None else pipeline.inputs[split],
     )
     return Package(manifest, onnx)
-
-
-def schema_fingerprint(schema: dict[str, Any]) -> str:
-    """sha-256 of a schema's parsing canonical form, hex."""
-    return hashlib.sha256(fastavro.schema.to_parsing_canonical_form(schema).encode()).hexdigest()

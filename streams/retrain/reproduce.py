@@ -18,10 +18,10 @@ from headrace.log.pipeline_log import PipelineLog
 from headrace.models.session import runtime_fingerprint
 from headrace.pipeline import Pipeline
 from headrace.records import Lineage, ModelManifest, TrainingTrigger
+from headrace.schemas import schema_fingerprint
 from streams.retrain.dataset import Examples, gathered
 from streams.retrain.fit import train
 from streams.retrain.lineage import as_recorded, code_version, lock_hash, packages, settings
-from streams.retrain.manifest import schema_fingerprint
 
 Name = Literal["data", "code", "split", "fit", "export"]
 LISTED = 5

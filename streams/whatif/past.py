@@ -13,7 +13,8 @@ from headrace.codec.topic import Decoded
 from headrace.errors import ConfigError
 from headrace.log.base import Chunk, read_range
 from headrace.log.pipeline_log import PipelineLog
-from headrace.models.session import Matrix, ScoringModel
+from headrace.models.feeding import Matrix
+from headrace.models.session import ScoringModel
 from streams.whatif.rows import ANSWERS, LABELS, Ranges, rows
 
 CHUNK = 50_000

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from headrace.audit.audit import Progress
 from headrace.audit.scope import Window
 from headrace.errors import ConfigError
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import published
 from headrace.models.signing import Trust
 from headrace.orders import resolve
-from streams.retrain.manifest import schema_fingerprint
+from headrace.progress import Progress
+from headrace.schemas import schema_fingerprint
 from streams.whatif.candidate import loaded
 from streams.whatif.past import Past
 from streams.whatif.report import Asked, Gathering, Report, draw_up
@@ -43,7 +43,7 @@ def what_if(
     found = models[resolve(models, model)]
     past = Past(topics, window)
     candidate = loaded(topics, found, trust)
-    told.begins(past.size)
+    told.begins("reading", past.size)
     read_by = {model_id: p.manifest.lineage.ranges for model_id, p in models.items()}
     gathering = Gathering(topics.pipeline.groups)
     for read in past.read(candidate, read_by, told.advanced):

@@ -358,6 +358,27 @@ def test_offsets_at_a_time_are_those_of_the_first_records_that_came_then(log: Lo
 
 
 @both
+@pytest.mark.parametrize(
+    ("properties", "kept"),
+    [
+        ({"retention.ms": "5400000"}, timedelta(hours=1.5)),
+        ({"retention.ms": "5400000", "cleanup.policy": "compact,delete"}, timedelta(hours=1.5)),
+        ({"retention.ms": "5400000", "cleanup.policy": "compact"}, None),
+        ({"retention.ms": "-1"}, None),
+        ({"retention.ms": str(2**63 - 1)}, timedelta(days=365_000)),
+    ],
+)
+def test_a_topics_retention_is_that_of_its_properties(
+    log: Log, unique: Unique, properties: dict[str, str], kept: timedelta | None
+) -> None:
+    name = unique("t")
+    log.create_topics({name: (1, properties)})
+    assert log.retention(name) == kept
+    with pytest.raises(ConfigError, match="no topic"):
+        log.retention(unique("none"))
+
+
+@both
 def test_committed_offsets_of_a_whole_group_can_be_listed(log: Log, unique: Unique, join: Join) -> None:
     name, group = topic(log, unique("t"), 2), unique("g")
     assert log.committed(group) == {}

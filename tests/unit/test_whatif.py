@@ -355,7 +355,7 @@ def test_a_bad_time_is_one_line(since: str | None, until: str | None, said: str)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "say what to replay: --model MODEL scores the past under a candidate (`headrace models list flights`)"),
+        ([], "say what to replay for: --verify holds the predictions"),
         (["--model", "a", "--from", "tomorrow"], "--from tomorrow: give a time as in 2026-11-25T14:00:00Z"),
         (["--model", "a", "--html", "/nowhere/x.html"], "--html /nowhere/x.html: there is no folder /nowhere; make it"),
         (["--model", "a", "--html", "/"], "--html /: that is a folder; name a file in it"),

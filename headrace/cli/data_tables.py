@@ -1,0 +1,121 @@
+"""Versions, their use and their differences as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+_STYLES = {
+    "dropped, NOT archived": "bold red",
+    "not what it was": "bold red",
+    "damaged": "bold red",
+    "due": "yellow",
+}
+_SAYS = {
+    "due": "about to be dropped, in no version",
+    "not what it was": "NOT archived: the topic holds other records there than the model was trained on",
+}
+Row = dict[str, Any]
+
+
+def listed(pipeline: str, folder: Path, rows: list[Row]) -> Table:
+    """The versions there are."""
+    table = Table(
+        "dataset",
+        Column("version", no_wrap=True),
+        Column("records", justify="right"),
+        Column("size", justify="right"),
+        Column("ranges", overflow="fold"),
+        Column("root", no_wrap=True),
+        Column("made", no_wrap=True),
+        "where",
+        Column("trained", overflow="fold"),
+        title=f"versions of {pipeline} in {folder}",
+    )
+    for row in rows:
+        known = "records" in row
+        table.add_row(
+            row["dataset"],
+            row["version"],
+            f"{row['records']:,}" if known else "?",
+            _size(row["bytes"]) if known else "?",
+            _ranges(row["ranges"]) if known else Text(row["fault"]),
+            row["forest_root"][:12] if known else "?",
+            f"{datetime.fromisoformat(row['created_at']):%Y-%m-%d %H:%M}" if known else "?",
+            row["state"],
+            ", ".join(m[:12] for m in row["models"]),
+            style=_STYLES.get(row["state"]),
+        )
+    return table
+
+
+def kept(topic: str, rows: list[Row]) -> Table:
+    """How the examples of each live model stand."""
+    table = Table(
+        Column("model", no_wrap=True),
+        Column("ranges", overflow="fold"),
+        Column("state", overflow="fold"),
+        "first record goes",
+        title=f"what live models were trained on, on {topic}",
+    )
+    for row in rows:
+        state, version = row["state"], row["version"]
+        said = str(_SAYS.get(state, state)) + (f" as {version}" if version else "")
+        never = "gone" if state.startswith("dropped") else "never"
+        goes = f"not before {datetime.fromisoformat(row['goes']):%Y-%m-%d %H:%M}" if row["goes"] else never
+        table.add_row(row["model"][:12], _ranges(row["ranges"]), said, goes, style=_STYLES.get(state))
+    return table
+
+
+def differences(one: str, two: str, plain: Row) -> Iterator[RenderableType]:
+    """What differs between two versions."""
+    before, after = plain["records"]
+    yield Text(f"records: {before:,} -> {after:,} ({after - before:+,})")
+    for word in ("added", "removed"):
+        for name, dtype in plain[word].items():
+            yield Text(f"column {word}: {name} ({dtype})")
+    for name, (old, new) in plain["changed"].items():
+        yield Text(f"column changed: {name} ({old} -> {new})")
+    table = Table(
+        "column",
+        Column("null in " + one[:6], justify="right"),
+        Column("in " + two[:6], justify="right"),
+        Column("values in " + one[:6], overflow="fold"),
+        Column("values in " + two[:6], overflow="fold"),
+        Column("PSI", justify="right"),
+        title=f"{one} and {two}",
+        caption="PSI: population stability index; under 0.1 stable, over 0.25 a major shift",
+    )
+    for c in plain["columns"]:
+        psi = c["psi"]
+        style = "bold red" if psi is not None and psi > 0.25 else "yellow" if psi is not None and psi > 0.1 else None
+        shown = "" if psi is None else f"{psi:.4f}"
+        nulls = [f"{c[side]['nulls']:.1%}" for side in ("one", "two")]
+        table.add_row(c["name"], *nulls, _spread(c["one"]), _spread(c["two"]), shown, style=style)
+    yield table
+
+
+def _spread(spread: Row) -> str:
+    if spread["mean"] is not None:
+        return f"{spread['mean']:.4g} ± {spread['std']:.4g}"
+    if spread["first"] is not None:
+        return f"{spread['first']} to {spread['last']}"
+    return ", ".join(f"{value} {share:.0%}" for value, share in spread["top"] or ())
+
+
+def _ranges(ranges: list[Row]) -> str:
+    return ", ".join(f"{r['partition']}:{r['start']}-{r['stop']}" for r in ranges if r["start"] < r["stop"])
+
+
+def _size(count: int) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count = count / 1000  # type: ignore[assignment]
+    return f"{count:.3g} GB"
