@@ -141,14 +141,15 @@ def _paired(level: Sequence[bytes]) -> list[bytes]:
     return above + list(level[len(level) & ~1 :])
 
 
-def hashes(packed: bytes) -> tuple[bytes, ...]:
-    """Hashes that stand end to end."""
+def hashes(stated: str) -> tuple[bytes, ...]:
+    """Hashes that are stated as hex digits, end to end."""
+    packed = bytes.fromhex(stated)
     return tuple(packed[i : i + DIGEST] for i in range(0, len(packed), DIGEST))
 
 
-def packed(blocks: Iterable[bytes]) -> bytes:
-    """Hashes end to end."""
-    return b"".join(blocks)
+def stated(blocks: Iterable[bytes]) -> str:
+    """Hashes as hex digits, end to end."""
+    return b"".join(blocks).hex()
 
 
 @compiled

@@ -84,7 +84,7 @@ class RangeTree(Record):
     partition: int
     count: int
     block: int
-    blocks: bytes
+    blocks: str
 
 
 class Lineage(Record):

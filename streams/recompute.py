@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
 
 from headrace.log.attempt import attempt
 from headrace.log.base import Chunk, Output, read_range
@@ -59,3 +63,53 @@ def _in_step(topics: PipelineLog, partition: int, stops: Mapping[str, int]) -> I
         else:
             share[name] = chunk.next_offset / max(1, stops[name])
             yield chunk
+
+
+def features_of(topics: PipelineLog, partition: int, offset: int) -> dict[str, Any] | None:
+    """The features that the raw record at an offset gives, made again from it and the events it may look back at.
+
+    Returns:
+        The features record as a row; None where the record gives none.
+    """
+    runs = Preprocess(topics)
+    tp = topics.tp("raw", partition)
+    runs.assigned([tp])
+    found = None
+    for chunk in read_range(topics.log, {tp: (_history(topics, partition, offset), offset + 1)}, CHUNK):
+
+        def went_through(part: Chunk, step: Step) -> None:
+            nonlocal found
+            for output in step.outputs:
+                if output.tp.topic == topics.topic("features") and len(output):
+                    rows = topics.codec("features").decode(output.values).frame().filter(pl.col("raw_offset") == offset)
+                    found = rows.row(0, named=True) if rows.height else found
+
+        attempt(runs, chunk, went_through, lambda one, trace: None)
+    return found
+
+
+_BACK = 5_000
+"""Raw events that are looked at in one step back."""
+
+
+def _history(topics: PipelineLog, partition: int, offset: int) -> int:
+    """Offset from which raw events must be read for the features at ``offset``: all of the part before it is older than
+    the horizon, and than what lateness lets in."""
+    p, tp = topics.pipeline, topics.tp("raw", partition)
+    first = topics.log.bounds(tp.topic)[partition][0]
+    reach = p.horizon + 2 * p.lateness
+    newest: datetime | None = None
+    stop = offset + 1
+    while stop > first:
+        start = max(first, stop - _BACK)
+        times = [
+            topics.codec("raw").decode(c.values).frame(names=[p.event_time])[p.event_time]
+            for c in read_range(topics.log, {tp: (start, stop)})
+        ]
+        latest = pl.concat(times).filter(pl.concat(times).is_between(*p.times)).max() if times else None
+        if isinstance(latest, datetime):
+            newest = newest or latest
+            if latest < newest - reach:
+                return start
+        stop = start
+    return first

@@ -12,7 +12,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import headrace
-from headrace.hash_tree import HashTree, packed
+from headrace.hash_tree import HashTree, stated
 from headrace.models.session import runtime_fingerprint
 from headrace.pipeline import Pipeline
 from headrace.records import Lineage, RangeTree, TrainingTrigger
@@ -56,7 +56,7 @@ def lineage_of(
 
 def tree_record(partition: int, tree: HashTree) -> RangeTree:
     """A tree as a manifest carries it."""
-    return RangeTree(partition=partition, count=tree.count, block=tree.block, blocks=packed(tree.blocks))
+    return RangeTree(partition=partition, count=tree.count, block=tree.block, blocks=stated(tree.blocks))
 
 
 def code_version(pipeline: Pipeline) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.codec.column import BytesColumn
-from headrace.hash_tree import HashTree, TreeBuilder, differing, forest_root, hashes, leaves, packed
+from headrace.hash_tree import HashTree, TreeBuilder, differing, forest_root, hashes, leaves, stated
 
 Record = tuple[bytes | None, bytes | None]
 RECORD = st.tuples(st.none() | st.binary(max_size=9), st.none() | st.binary(max_size=40))
@@ -82,9 +82,9 @@ def test_records_of_a_sliced_column_hash_as_the_same_records_elsewhere() -> None
 
 def test_the_root_of_several_partitions_tells_them_apart() -> None:
     one, two = tree([(b"a", b"1")]), tree([(b"b", b"2")])
-    stated = hashlib.sha256(
+    wanted = hashlib.sha256(
         b"\x02" + b"".join(p.to_bytes(4, "big") + (1).to_bytes(8, "big") + t.root for p, t in ((0, one), (3, two)))
     )
-    assert forest_root({3: two, 0: one}) == stated.hexdigest()
+    assert forest_root({3: two, 0: one}) == wanted.hexdigest()
     assert forest_root({0: two, 3: one}) != forest_root({0: one, 3: two})
-    assert hashes(packed(one.blocks)) == one.blocks
+    assert hashes(stated(one.blocks)) == one.blocks

@@ -38,6 +38,7 @@ INSIDE = {
     "progress": set[str](),
     "replay": {*MODELS, "progress", "replay"},
     "audit": {*MODELS, "audit", "progress", "replay"},
+    "why": {*MODELS, "progress", "replay", "why"},
     "dead": LOG,
     "producer": LOG,
     "orders": MODELS,
