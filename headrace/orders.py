@@ -29,17 +29,26 @@ from headrace.records import (
 _TAIL = 200
 
 
-def order_training(topics: PipelineLog, by: str, detail: str, reason: str = "person") -> TrainingTrigger:
-    """Ask for a training on every example there is now.
+def every_example(topics: PipelineLog) -> list[OffsetRange]:
+    """The ranges of every example there is now.
 
     Raises:
-        ConfigError: there are no examples yet.
+        ConfigError: there are none yet.
     """
     bounds = topics.log.bounds(topics.topic("examples"))
     if all(start == stop for start, stop in bounds.values()):
         raise ConfigError(
             f"{topics.topic('examples')} is empty: push events and run `headrace run join` before training"
         )
+    return [OffsetRange(partition=p, start=a, stop=b) for p, (a, b) in bounds.items()]
+
+
+def order_training(topics: PipelineLog, by: str, detail: str, reason: str = "person") -> TrainingTrigger:
+    """Ask for a training on every example there is now.
+
+    Raises:
+        ConfigError: there are no examples yet.
+    """
     trigger = TrainingTrigger.model_validate(
         {
             "trigger_id": uuid.uuid4().hex[:12],
@@ -47,7 +56,7 @@ def order_training(topics: PipelineLog, by: str, detail: str, reason: str = "per
             "detail": detail,
             "requester": by,
             "event_time": newest_event_time(topics, "examples"),
-            "ranges": [OffsetRange(partition=p, start=a, stop=b) for p, (a, b) in bounds.items()],
+            "ranges": every_example(topics),
         }
     )
     write(topics, "triggers", [trigger], [trigger.trigger_id])

@@ -54,6 +54,12 @@ def lineage_of(
     )
 
 
+def trigger_of(lineage: Lineage) -> TrainingTrigger:
+    """The trigger that a model answers, as far as a training needs it."""
+    told = {"trigger_id": lineage.trigger_id, "reason": lineage.trigger_reason, "ranges": lineage.ranges}
+    return TrainingTrigger.model_validate({**told, "detail": "made again", "requester": ""})
+
+
 def tree_record(partition: int, tree: HashTree) -> RangeTree:
     """A tree as a manifest carries it."""
     return RangeTree(partition=partition, count=tree.count, block=tree.block, blocks=stated(tree.blocks))

@@ -17,11 +17,11 @@ from headrace.log.base import Chunk, Offsets
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.session import runtime_fingerprint
 from headrace.pipeline import Pipeline
-from headrace.records import Lineage, ModelManifest, TrainingTrigger
+from headrace.records import Lineage, ModelManifest
 from headrace.schemas import schema_fingerprint
 from streams.retrain.dataset import Examples, gathered
 from streams.retrain.fit import train
-from streams.retrain.lineage import as_recorded, code_version, lock_hash, packages, settings
+from streams.retrain.lineage import as_recorded, code_version, lock_hash, packages, settings, trigger_of
 
 Name = Literal["data", "code", "split", "fit", "export"]
 LISTED = 5
@@ -83,17 +83,8 @@ def reproduce(
 
     examples = gathered(topics, lineage.ranges, noting())
     steps = [_data(topics, lineage, examples, seen), _code(pipeline, lineage)]
-    trigger = TrainingTrigger.model_validate(
-        {
-            "trigger_id": lineage.trigger_id,
-            "reason": lineage.trigger_reason,
-            "detail": "",
-            "requester": "",
-            "ranges": lineage.ranges,
-        }
-    )
     try:
-        again = train(as_recorded(pipeline, lineage), trigger, examples, progress).package.manifest
+        again = train(as_recorded(pipeline, lineage), trigger_of(lineage), examples, progress).package.manifest
     except HeadraceError as e:
         return Reproduction(manifest.model_id, "", [*steps, Step("fit", False, f"it gives no model now: {e}")])
     steps += [_split(lineage, again.lineage), _fit(manifest, again), _export(manifest, again)]

@@ -6,15 +6,22 @@ from streams.retrain.fit import Trained
 
 
 def track(uri: str, trained: Trained) -> None:
-    """Log every trial of a training under the pipeline's experiment; the chosen one carries the model's id."""
+    """Log every trial of a training under the pipeline's experiment."""
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment(trained.package.manifest.pipeline)
+    log_all(trained)
+
+
+def log_all(trained: Trained, *, nested: bool = False) -> None:
+    """Log every trial as a run, ``nested`` in the one that is open; the chosen one carries the model's id."""
     import mlflow
 
     manifest = trained.package.manifest
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment(manifest.pipeline)
     for trial in trained.trials:
         chosen = trial.algorithm == manifest.algorithm
-        with mlflow.start_run(run_name=f"{trial.algorithm}-{manifest.lineage.trigger_id}"):
+        with mlflow.start_run(run_name=f"{trial.algorithm}-{manifest.lineage.trigger_id}", nested=nested):
             mlflow.log_params({"algorithm": trial.algorithm, "seed": manifest.lineage.seed, **trial.fitted.parameters})
             mlflow.log_metrics(trial.metrics)
             mlflow.set_tags(
