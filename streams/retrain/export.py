@@ -18,11 +18,18 @@ PARITY_TOLERANCE = 1e-5
 
 
 def to_onnx_bytes(model: Any, features: int) -> bytes:
-    """The model as ONNX: input ``features`` float32 (n, features), output ``probabilities`` float32 (n, 2)."""
+    """The model as ONNX: input ``features`` float32 (n, features), output ``probabilities`` float32 (n, 2).
+
+    The same model gives the same bytes.
+    """
     onnx = to_onnx(
         model, initial_types=[(INPUT, FloatTensorType([None, features]))], options={"zipmap": False}, target_opset=18
     )
-    return bytes(onnx.SerializeToString())
+    # The exporter lists them in the order of a set, which is another in each process.
+    opsets = sorted(onnx.opset_import, key=lambda opset: opset.domain)
+    del onnx.opset_import[:]
+    onnx.opset_import.extend(opsets)
+    return bytes(onnx.SerializeToString(deterministic=True))
 
 
 class Exported:
