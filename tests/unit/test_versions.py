@@ -630,6 +630,7 @@ def test_versions_are_compared_by_schema_counts_and_columns(folder: DataFolder) 
     assert columns["price"].psi is not None
     assert columns["price"].psi > 0.25
     assert columns["label"].psi == pytest.approx(0.0)
+    assert columns["id"].psi is None
     assert columns["key"].one.top == [("k", 1.0)]
     assert columns["event_time"].one.first == "2024-01-01 00:00:00+00:00"
     same = {c.name: c.psi for c in diff(sides[0], sides[2]).columns}
