@@ -141,8 +141,8 @@ def _top(counts: Counter[str], nulls: float) -> Spread:
 
 
 def _category_shift(one: Counter[str], two: Counter[str]) -> float | None:
-    """The index over the first version's most frequent categories."""
-    if not one or not two:
+    """The index over the first version's most frequent categories; none over what names its record, as an id does."""
+    if not one or not two or 2 * len(one) > one.total():
         return None
     names = [name for name, _ in one.most_common(CATEGORIES)]
     shares, counts = (np.array([*(c[n] for n in names), c.total() - sum(c[n] for n in names)]) for c in (one, two))

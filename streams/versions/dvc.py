@@ -6,10 +6,13 @@ fetched on another machine. What is known of the version without its files stand
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,6 +23,7 @@ from headrace.errors import ConfigError, DataError
 from streams.versions.manifest import Summary
 
 META = "headrace"
+_NEW = ".dvc-new-"
 _QUIET = {"DVC_NO_ANALYTICS": "1", "NO_COLOR": "1"}
 
 
@@ -61,9 +65,20 @@ def has_remote(folder: Path) -> bool:
 
 
 def make_repository(folder: Path) -> None:
-    """Make a folder a DVC repository, where it is in none."""
-    if repository(folder) is None:
-        _run(folder, "init", "--no-scm", "--quiet")
+    """Make a folder a DVC repository, where it is in none: elsewhere first, so that there is never half of one."""
+    if repository(folder) is not None:
+        return
+    new = Path(tempfile.mkdtemp(prefix=_NEW, dir=folder))
+    _run(new, "init", "--no-scm")
+    with contextlib.suppress(FileNotFoundError):
+        (new / ".dvcignore").replace(folder / ".dvcignore")
+    try:
+        (new / ".dvc").rename(folder / ".dvc")
+    except OSError:
+        if repository(folder) is None:  # else another process was first
+            raise
+    for left in folder.glob(f"{_NEW}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def tracked(folder: Path) -> Path:
@@ -73,7 +88,7 @@ def tracked(folder: Path) -> Path:
 
 def add(folder: Path, summary: Summary) -> None:
     """Put a version's folder under DVC; again: nothing changes."""
-    _run(folder.parent, "add", "--quiet", folder.name)
+    _run(folder.parent, "add", folder.name)
     note(tracked(folder), summary)
 
 

@@ -166,8 +166,9 @@ def load_manifest(folder: Path) -> VersionManifest:
         raise VersionDamaged(f"{file} cannot be read ({why}): {mend(folder)}") from None
     except ValueError as e:
         raise VersionDamaged(f"{file} cannot be read ({e}): {mend(folder)}") from None
-    if not fault and manifest.version != folder.name:
-        fault = f"it is of version {manifest.version}"
+    own = (manifest.pipeline, manifest.dataset, manifest.version)
+    if not fault and own != folder.absolute().parts[-3:]:
+        fault = f"it is of version {'/'.join(own)}"
     if fault:
         raise VersionDamaged(f"{file} was changed: {fault}; {mend(folder)}")
     return manifest

@@ -61,16 +61,17 @@ def restore(log: Log, folder: DataFolder, version: Version, to: str | None = Non
     except VersionDamaged as e:
         raise VersionDamaged(f"version {version.name}: {e} (nothing was written to a topic)") from None
     topic = to or restored_name(manifest)
-    there = _target(log, manifest, topic, own=to is None)
-    if any(there.values()):
-        _check_beginning(manifest, chunks_of(place, manifest), log, topic, there, told)
-    told.begins("restoring", manifest.records - sum(there.values()))
+    # First the writer: it ends what a killed one of its name has left open.
     writer = log.writer(f"{topic}.restore", tracks=False)
     try:
+        there = _target(log, manifest, topic, own=to is None)
+        if any(there.values()):
+            _check_beginning(manifest, chunks_of(place, manifest), log, topic, there, told)
+        told.begins("restoring", manifest.records - sum(there.values()))
         _write(writer, topic, _rest(chunks_of(place, manifest), there), told)
     except (TransactionAborted, Unavailable) as e:
         mend = f"delete {topic} and restore again" if to else "run this again: it goes on from there"
-        raise Unavailable(f"{e}; {topic} holds a part of version {manifest.version}: {mend}") from e
+        raise Unavailable(f"{e}; {topic} may hold a part of version {manifest.version}: {mend}") from e
     finally:
         writer.close()
     _check_whole(log, topic, manifest, told)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from headrace.cli.times import span_given
 from headrace.codec.column import BytesColumn
 from headrace.errors import ConfigError, DataError, HeadraceError, VersionDamaged
 from headrace.hash_tree import TreeBuilder, forest_root
@@ -439,6 +440,26 @@ def test_a_version_is_named_by_its_unique_beginning_and_by_its_own_pipeline(
         folder.find("toy", one, "examples")
 
 
+def test_a_version_that_was_moved_to_another_pipeline_is_none_of_its(topics: PipelineLog, folder: DataFolder) -> None:
+    done = frozen(topics, folder)
+    place = folder.place("other", "raw")
+    place.mkdir(parents=True)
+    done.folder.rename(place / done.summary.version)
+    with pytest.raises(VersionDamaged, match=f"it is of version toy/raw/{done.summary.version}"):
+        verified(place / done.summary.version)
+
+
+@pytest.mark.parametrize(
+    ("given", "span"),
+    [("45s", timedelta(seconds=45)), ("1.5h", timedelta(minutes=90)), ("2d", timedelta(2)), ("1w", timedelta(7))],
+)
+def test_spans_are_read_as_people_write_them(given: str, span: timedelta) -> None:
+    assert span_given("--within", given) == span
+    for wrong in ("", "2", "d", "-1d", "2 days", "9" * 20 + "d"):
+        with pytest.raises(ConfigError, match="give a span as in 45s, 30m, 12h, 2d or 1w"):
+            span_given("--within", wrong)
+
+
 def test_a_data_folder_that_cannot_be_written_is_one_clear_line(
     topics: PipelineLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -609,6 +630,7 @@ def test_versions_are_compared_by_schema_counts_and_columns(folder: DataFolder) 
     assert columns["price"].psi is not None
     assert columns["price"].psi > 0.25
     assert columns["label"].psi == pytest.approx(0.0)
+    assert columns["id"].psi is None
     assert columns["key"].one.top == [("k", 1.0)]
     assert columns["event_time"].one.first == "2024-01-01 00:00:00+00:00"
     same = {c.name: c.psi for c in diff(sides[0], sides[2]).columns}
