@@ -221,7 +221,7 @@ def _row(version: Any, models: list[Any]) -> dict[str, Any]:
             for m in models
             if any(r.start < r.stop for r in m.lineage.ranges) and summary.covers(m.lineage.ranges)
         ]
-    known = summary.model_dump(mode="json", exclude={"values_hash"}) if summary is not None else {}
+    known = summary.model_dump(mode="json") if summary is not None else {}
     return {
         **known,
         "version": version.name,

@@ -10,7 +10,7 @@ from headrace.log.base import Chunk
 from headrace.progress import SILENT, Progress
 from headrace.records import Lineage, OffsetRange
 from streams.versions.folder import DataFolder, Version
-from streams.versions.snapshot import roots
+from streams.versions.snapshot import root_of
 from streams.versions.verify import chunks_of, verified
 
 DATASET = "examples"
@@ -65,8 +65,8 @@ def holds(folder: DataFolder, version: Version, lineage: Lineage) -> bool:
         VersionDamaged: the version is not what was frozen.
     """
     if version.summary is not None and version.summary.is_exactly(lineage.ranges):
-        return lineage.root_hash in (version.summary.values_hash, version.summary.forest_root)
+        return lineage.root_hash == version.summary.forest_root
     place = folder.fetched(version)
     manifest = verified(place)
     chunks = chunks_of(place, manifest, lineage.ranges)
-    return lineage.root_hash in roots(chunks, [r.partition for r in lineage.ranges])
+    return lineage.root_hash == root_of(chunks, [r.partition for r in lineage.ranges])

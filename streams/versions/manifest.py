@@ -30,7 +30,6 @@ class Summary(_Part):
     Attributes:
         ranges: the offsets asked for, one range a partition, in order of partition.
         forest_root: the hash over every key and value (:mod:`headrace.hash_tree`).
-        values_hash: sha-256 over the values as training hashes them (:mod:`streams.retrain.dataset`).
         bytes: of the Parquet files together.
     """
 
@@ -40,7 +39,6 @@ class Summary(_Part):
     ranges: list[OffsetRange]
     records: int
     forest_root: str
-    values_hash: str
     bytes: int
     created_at: datetime
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,29 +101,12 @@ def keep(folder: DataFolder, done: Snapshot, *, push: bool) -> None:
             dvc.push(done.folder)
 
 
-class ValuesHash:
-    """sha-256 over each value's length (8 bytes, big endian) and bytes: the root hash in a model's lineage."""
-
-    def __init__(self) -> None:
-        self._sha = hashlib.sha256()
-
-    def add(self, chunk: Chunk) -> None:
-        """Take the next records."""
-        self._sha.update(chunk.values.framed().data)
-
-    @property
-    def hex(self) -> str:
-        return self._sha.hexdigest()
-
-
-def roots(chunks: Iterator[Chunk], partitions: Sequence[int]) -> tuple[str, str]:
-    """Forest root and values hash of records; ``partitions``: those the root is over, empty ones too."""
+def root_of(chunks: Iterator[Chunk], partitions: Sequence[int]) -> str:
+    """Forest root of records; ``partitions``: those it is over, empty ones too."""
     builders = {p: TreeBuilder() for p in partitions}
-    values = ValuesHash()
     for chunk in chunks:
         builders[chunk.tp.partition].add(chunk.keys, chunk.values)
-        values.add(chunk)
-    return forest_root({p: b.tree() for p, b in builders.items()}), values.hex
+    return forest_root({p: b.tree() for p, b in builders.items()})
 
 
 def _read(topics: PipelineLog, dataset: str, ranges: Sequence[OffsetRange]) -> Iterator[Chunk]:
@@ -151,7 +133,7 @@ def _there_already(
         return None
     told.begins("comparing", _span(ranges))
     chunks = _counted(_read(topics, dataset, ranges), told)
-    root, _ = roots(chunks, [r.partition for r in ranges])
+    root = root_of(chunks, [r.partition for r in ranges])
     for v in same:
         if v.summary is not None and v.summary.forest_root == root:
             return Snapshot(v.summary, v.folder, written=False)
@@ -188,19 +170,17 @@ def _write_files(
 ) -> VersionManifest:
     codec = topics.codec(dataset)
     writers = {r.partition: PartitionWriter(writing, r.partition, codec, file_records) for r in ranges}
-    values = ValuesHash()
     partitions: dict[int, Partition] = {}
     try:
         for chunk in _counted(_read(topics, dataset, ranges), told):
             for earlier in [p for p in writers if p < chunk.tp.partition and p not in partitions]:
                 partitions[earlier] = writers[earlier].close()
             writers[chunk.tp.partition].add(chunk)
-            values.add(chunk)
         partitions |= {p: w.close() for p, w in writers.items() if p not in partitions}
     finally:
         for w in writers.values():
             w.abandon()
-    return _manifest(topics, dataset, ranges, partitions, values.hex, sum(w.undecoded for w in writers.values()))
+    return _manifest(topics, dataset, ranges, partitions, sum(w.undecoded for w in writers.values()))
 
 
 def _manifest(
@@ -208,7 +188,6 @@ def _manifest(
     dataset: str,
     ranges: Sequence[OffsetRange],
     partitions: dict[int, Partition],
-    values_hash: str,
     undecoded: int,
 ) -> VersionManifest:
     pipeline, topic = topics.pipeline.name, topics.topic(dataset)
@@ -226,7 +205,6 @@ def _manifest(
         records=sum(p.records for p in partitions.values()),
         undecoded=undecoded,
         forest_root=root,
-        values_hash=values_hash,
         avro_schema=schema,
         schema_fingerprint=schema_fingerprint(schema),
         partitions=[partitions[r.partition] for r in ranges],
