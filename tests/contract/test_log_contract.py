@@ -348,6 +348,7 @@ def test_offsets_at_a_time_are_those_of_the_first_records_that_came_then(log: Lo
     name = topic(log, unique("t"), 2)
     writer = log.writer(unique("w"))
     commit(writer, output(name, [b"a", b"b"]))  # 0, 1; marker at 2
+    wait_for(lambda: log.bounds(name)[0] == (0, 3), 10, "the marker")  # a first transaction's comes after the commit
     later = datetime.now(UTC) + timedelta(milliseconds=20)
     wait_for(lambda: datetime.now(UTC) > later, 5, "the clock to go on")
     commit(writer, output(name, [b"c"]))  # 3; marker at 4

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from headrace.audit import scope
 from headrace.config import Settings
-from headrace.log.base import read_all
+from headrace.log.base import Chunk, read_all
 from headrace.log.memory import MemoryLog
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import governance
@@ -21,10 +22,21 @@ from tests.waiting import wait_for
 GROUPS = ("preprocess", "infer", "join")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def good(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Platform:
-    """A log with everything on it: damaged records, dead letters, shadows, shared answers, a rollback."""
-    platform = Platform(f"audited-{uuid.uuid4().hex[:8]}", settings, tmp_path_factory.mktemp("audited"))
+    """A log with everything on it, for those who only read it."""
+    return everything(settings, tmp_path_factory.mktemp("audited"))
+
+
+@pytest.fixture
+def spoilable(settings: Settings, tmp_path: Path) -> Platform:
+    """The same, for one who writes to it."""
+    return everything(settings, tmp_path)
+
+
+def everything(settings: Settings, folder: Path) -> Platform:
+    """A log with damaged records, dead letters, shadows, shared answers, a rollback."""
+    platform = Platform(f"audited-{uuid.uuid4().hex[:8]}", settings, folder)
     with platform.running("preprocess-0", "join-0", "infer-0", "govern-0"):
         rows = clicks(0, 300)
         platform.push(rows.with_columns(price=pl.when(click_id="c7").then(POISON).otherwise("price")))
@@ -46,17 +58,23 @@ def good(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Platfo
     return platform
 
 
+@pytest.fixture(scope="session")
+def copied(good: Platform) -> dict[str, list[Chunk]]:
+    """Topic -> what the good log holds."""
+    return {name: list(read_all(good.log, good.topics.topic(name))) for name in TOPICS}
+
+
 @pytest.fixture
-def twin(good: Platform) -> PipelineLog:
+def twin(good: Platform, copied: dict[str, list[Chunk]]) -> PipelineLog:
     """The good log copied, record by record and offset by offset, into memory, where it can be spoilt."""
     log = MemoryLog()
-    good_log, topics = good.log, good.topics
-    log.create_topics({topics.topic(t): (good_log.partitions(topics.topic(t)), {}) for t in TOPICS})
-    for name in TOPICS:
-        for chunk in read_all(good_log, topics.topic(name)):
+    topics = good.topics
+    log.create_topics({topics.topic(t): (good.log.partitions(topics.topic(t)), {}) for t in TOPICS})
+    for chunks in copied.values():
+        for chunk in chunks:
             log.place(chunk)
     for group in GROUPS:
-        log.commit(f"{topics.pipeline.name}.{group}", good_log.committed(f"{topics.pipeline.name}.{group}"))
+        log.commit(f"{topics.pipeline.name}.{group}", good.log.committed(f"{topics.pipeline.name}.{group}"))
     return PipelineLog(topics.pipeline, log, topics.registry)
 
 

@@ -361,14 +361,14 @@ def test_a_window_judges_the_inputs_that_came_in_it(good: Platform, twin: Pipeli
         assert report.lines["exactly_one", "infer"].checked == share
 
 
-def test_on_kafka_itself_what_can_be_written_is_found(good: Platform) -> None:
-    """Nothing can be taken from Kafka, but anything can be added. Last, as it spoils the log."""
-    topics = good.topics
+def test_on_kafka_itself_what_can_be_written_is_found(spoilable: Platform) -> None:
+    """Nothing can be taken from Kafka, but anything can be added."""
+    topics = spoilable.topics
     rows = rows_of(topics, "predictions").filter(pl.col("p") == 0, pl.col("route") == "champion")
     one = rows[4]
     champion, other = one["model_id"][0], next(m for m in rows["model_id"].unique() if m != one["model_id"][0])
     wrong = one.with_columns(pl.lit(other).alias("model_id"))
-    writer = good.log.writer("spoiler")
+    writer = spoilable.log.writer("spoiler")
     writer.begin()
     lost = writer.write_tracked([topics.rows("features", 0, rows_of(topics, "features").drop("p", "o")[:1], [b"k"])])
     writer.abort()
