@@ -19,6 +19,7 @@ from bench.sets.real import real
 from bench.sets.replay import replay
 from bench.sets.streams import infer, passthrough
 from bench.sets.swap import swap, swaps
+from bench.sets.verify import verify
 from bench.sets.workers import pair, start
 from bench.sitting import FULL, QUICK, Sitting, load
 from bench.stack import started
@@ -36,6 +37,7 @@ SETS: dict[str, Callable[[Sitting], None]] = {
     "preprocess": preprocess,
     "join": join,
     "replay": replay,
+    "verify": verify,
     "flights": real,
     "damage": damage,
     "pair": pair,
