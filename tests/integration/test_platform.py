@@ -16,6 +16,7 @@ from headrace.config import Settings
 from headrace.log.base import TopicPartition
 from headrace.models.catalog import governance
 from headrace.models.package import digest
+from headrace.models.policy import PolicyTimeline
 from headrace.models.signing import Trust
 from headrace.orders import order_approval, order_rollback, write
 from headrace.records import Activated, GateResult, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
@@ -77,9 +78,9 @@ def assert_each_answered_once(platform: Platform) -> pl.DataFrame:
     return answers
 
 
-def model_at(platform: Platform, partition: int, offset: int) -> str:
+def model_at(timeline: PolicyTimeline, partition: int, offset: int) -> str:
     """The model the marker rule names for a record, from the Activated records alone."""
-    marked = governance(platform.topics).timeline.at(partition, offset)
+    marked = timeline.at(partition, offset)
     assert marked is not None
     return marked.policy.champion
 
@@ -104,10 +105,11 @@ def test_a_year_in_small_every_record_has_one_outcome(platform: Platform) -> Non
         assert codes == dict.fromkeys(workers, 0)
         assert time.monotonic() - began < 30
     answers_frame = assert_each_answered_once(platform)
+    timeline = governance(platform.topics).timeline
     wrong = [
         r
         for r in answers_frame.iter_rows(named=True)
-        if r["model_id"] != model_at(platform, r["partition"], r["offset"])
+        if r["model_id"] != model_at(timeline, r["partition"], r["offset"])
     ]
     assert wrong == []
     assert set(answers_frame["model_id"]) == {first, second}
