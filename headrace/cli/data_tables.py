@@ -27,32 +27,35 @@ Row = dict[str, Any]
 def listed(pipeline: str, folder: Path, rows: list[Row]) -> Table:
     """The versions there are."""
     table = Table(
-        "dataset",
         Column("version", no_wrap=True),
-        Column("records", justify="right"),
-        Column("size", justify="right"),
-        Column("ranges", overflow="fold"),
-        Column("root", no_wrap=True),
+        Column("dataset", no_wrap=True),
+        Column("records", justify="right", no_wrap=True),
+        Column("size", justify="right", no_wrap=True),
         Column("made", no_wrap=True),
-        "where",
-        Column("trained", overflow="fold"),
+        Column("where", no_wrap=True),
+        Column("models trained on it", overflow="fold"),
         title=f"versions of {pipeline} in {folder}",
+        caption="--json lists ranges, roots and every model",
     )
     for row in rows:
         known = "records" in row
         table.add_row(
-            row["dataset"],
             row["version"],
+            row["dataset"],
             f"{row['records']:,}" if known else "?",
             _size(row["bytes"]) if known else "?",
-            _ranges(row["ranges"]) if known else Text(row["fault"]),
-            row["forest_root"][:12] if known else "?",
-            f"{datetime.fromisoformat(row['created_at']):%Y-%m-%d %H:%M}" if known else "?",
+            f"{datetime.fromisoformat(row['created_at']):%m-%d %H:%M}" if known else "?",
             row["state"],
-            ", ".join(m[:12] for m in row["models"]),
+            _models(row["models"]) if known else Text(row["fault"]),
             style=_STYLES.get(row["state"]),
         )
     return table
+
+
+def _models(models: list[str]) -> str:
+    if len(models) <= 1:
+        return "".join(m[:12] for m in models)
+    return f"{len(models)}, last {models[-1][:12]}"
 
 
 def kept(topic: str, rows: list[Row]) -> Table:
