@@ -35,8 +35,8 @@ appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = [%d{ISO8601}][%p][%c{1.}] %m%n
 rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
-logger.natives.name = org.opensearch.bootstrap.Natives
-logger.natives.level = error
+logger.bootstrap.name = org.opensearch.bootstrap
+logger.bootstrap.level = error
 """
 
 
