@@ -8,14 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil
 import pytest
 
+from examples.flights.pipeline import flights
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 from headrace.errors import StackError
+from headrace.topics import TOPICS, Topic
+from streams.forward.templates import alias, properties_of, template
 from tests.waiting import wait_for
 
 OWNER = """
@@ -43,6 +47,36 @@ def headrace(*args: str, state: Path) -> subprocess.CompletedProcess[str]:
 
 def found(url: str) -> list[str]:
     return [hit["_id"] for hit in httpx2.get(f"{url}/notes/_search?q=wind").raise_for_status().json()["hits"]["hits"]]
+
+
+VALUES: dict[str, Any] = {
+    "binary": "AAEC",
+    "boolean": True,
+    "date": "2013-01-01T05:00:00.123456Z",
+    "double": 0.5,
+    "flat_object": {"a.b": "c", "d": 1.5},
+    "float": [0.25, 0.75],
+    "integer": 2**31 - 1,
+    "keyword": "x" * 40_000,
+    "long": 2**63 - 1,
+    "text": "wind from the west",
+}
+
+
+def document_of(properties: dict[str, Any]) -> dict[str, Any]:
+    """A document with a value in every field; its key words are longer than the engine indexes."""
+    return {
+        name: document_of(mapping["properties"]) if "properties" in mapping else VALUES[mapping["type"]]
+        for name, mapping in properties.items()
+    }
+
+
+def types_of(properties: dict[str, Any]) -> dict[str, Any]:
+    """The type of each field; of an object its fields, for the engine does not say that it is one."""
+    return {
+        name: types_of(mapping["properties"]) if "properties" in mapping else mapping["type"]
+        for name, mapping in properties.items()
+    }
 
 
 def obituary(stack: Stack) -> str:
@@ -90,6 +124,35 @@ def test_a_document_outlives_the_engine_at_the_same_address(stack: Stack) -> Non
     assert found(url) == ["1"]
     assert httpx2.get(f"{url}/_cluster/health").json()["status"] == "green"
     assert json.loads((stack.state / "stack.json").read_text()) == stack.describe()
+
+
+@pytest.mark.parametrize("topic", TOPICS.values(), ids=list(TOPICS))
+def test_the_engine_takes_a_topics_template_and_no_other_field(stack: Stack, topic: Topic) -> None:
+    name, body = alias(flights, topic), template(flights, topic)
+    document = document_of(body["template"]["mappings"]["properties"])
+    with httpx2.Client(base_url=stack.search_url) as engine:
+        engine.put(f"/_index_template/{name}", json=body).raise_for_status()
+        engine.put(f"/{name}.1/_doc/1?refresh=true", json=document).raise_for_status()
+        mapped = engine.get(f"/{name}/_mapping").raise_for_status().json()[f"{name}.1"]["mappings"]
+        other = engine.put(f"/{name}.1/_doc/2", json={**document, "surprise": 1})
+        offset = {"query": {"term": {"@offset": document["@offset"]}}}
+        hits = engine.post(f"/{name}/_search", json=offset).raise_for_status().json()["hits"]["hits"]
+    assert types_of(mapped["properties"]) == types_of(body["template"]["mappings"]["properties"])
+    assert (other.status_code, other.json()["error"]["type"]) == (400, "strict_dynamic_mapping_exception")
+    assert [hit["_source"] for hit in hits] == [document]
+
+
+def test_times_are_found_by_range_however_they_are_written(stack: Stack) -> None:
+    mappings = {"properties": properties_of(flights.raw)}
+    with httpx2.Client(base_url=stack.search_url) as engine:
+        engine.put("/times", json={"mappings": mappings}).raise_for_status()
+        for i, at in enumerate(("2013-01-01T05:00:00.123456Z", 1357016400123, "2013-01-02T05:00:00.000Z")):
+            engine.put(f"/times/_doc/{i}?refresh=true", json={"at": at}).raise_for_status()
+        early = {"query": {"range": {"at": {"lt": "2013-01-01T12:00:00.000Z"}}}}
+        refused = engine.put("/times/_doc/9", json={"at": "yesterday"})
+        hits = engine.post("/times/_search", json=early).raise_for_status().json()["hits"]["hits"]
+    assert {hit["_id"] for hit in hits} == {"0", "1"}
+    assert refused.status_code == 400
 
 
 def test_a_stack_without_an_engine_has_none_to_start(tmp_path: Path) -> None:
