@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from headrace.embedded.java import JAVA
+from headrace.embedded.java import JAVA, QUICK
 from headrace.embedded.ports import HOST
 from headrace.embedded.server import Server
 from headrace.embedded.state import StateFolder
@@ -44,7 +44,7 @@ def start(jars: tuple[Path, ...], module: tuple[Path, ...], state: StateFolder, 
     """Start the engine with ``jars`` as its class path and ``module`` as its way to speak HTTP."""
     home = state.search
     _prepare(home, jars, module, state.logs, ports)
-    memory = ["-XX:+UseSerialGC", f"-Xmx{HEAP_MB}m", "--enable-native-access=ALL-UNNAMED"]
+    memory = [*QUICK, f"-Xmx{HEAP_MB}m", "--enable-native-access=ALL-UNNAMED"]
     folders = [home_property(state), f"-Dopensearch.path.conf={home / 'config'}"]
     cmd = [*JAVA, *memory, *NO_JNA, *folders, "-cp", ":".join(map(str, jars)), "org.opensearch.bootstrap.OpenSearch"]
     return Server("the search engine", cmd, home, state.logs / "search.log")
