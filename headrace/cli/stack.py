@@ -1,4 +1,4 @@
-"""``headrace up``, ``down`` and ``status``: the embedded Kafka and schema registry."""
+"""``headrace up``, ``down`` and ``status``: the embedded Kafka, schema registry and search engine."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ State = Annotated[
     Path | None, typer.Option("--state", help="Folder of the stack's data and logs (default: .headrace).")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+EXTRAS = ("search",)
+"""What ``--with`` knows."""
 
 
 def register(app: typer.Typer) -> None:
@@ -37,11 +39,18 @@ def up(
         bool,
         typer.Option("--secure", help="TLS, a password for each processor, ACLs; commands here know the passwords."),
     ] = False,
+    extras: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="Start this too: search (OpenSearch, on the loopback, without passwords)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start Kafka and a schema registry here, without containers. They run until `headrace down`."""
+    if unknown := [word for word in extras or [] if word not in EXTRAS]:
+        raise ConfigError(f"--with {unknown[0]}: not known; what can be started too is {', '.join(EXTRAS)}")
     folder = load_settings(state=state).state
-    _show(_control().up(folder, fresh=fresh, secure=secure, console=Console(stderr=True)), as_json)
+    console, with_search = Console(stderr=True), "search" in (extras or [])
+    _show(_control().up(folder, fresh=fresh, secure=secure, with_search=with_search, console=console), as_json)
 
 
 def down(state: State = None) -> None:
@@ -72,6 +81,8 @@ def _show(stack: Description, as_json: bool) -> None:
         table.add_row("Kafka", str(kafka["pid"]), f"{kafka['bootstrap']}\n{_short(kafka['log'])}")
     if (registry := stack["registry"]) is not None:
         table.add_row("registry", str(registry["pid"]), f"{registry['url']}\n{_short(registry['log'])}")
+    if (search := stack["search"]) is not None:
+        table.add_row("search", str(search["pid"]), f"{search['url']}\n{_short(search['log'])}")
     Console().print(table)
 
 

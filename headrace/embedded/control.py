@@ -12,7 +12,7 @@ import psutil
 from rich.console import Console
 
 from headrace.config import running_stack
-from headrace.embedded import kafka, registry, supervisor
+from headrace.embedded import kafka, registry, search, supervisor
 from headrace.embedded.download import install
 from headrace.embedded.stack import READY_S, Description
 from headrace.embedded.state import StateFolder
@@ -20,7 +20,7 @@ from headrace.errors import StackError
 
 STOP_S = 30.0
 POLL_S = 0.05
-NOTHING: Description = {"kafka": None, "registry": None, "supervisor": None, "secure": False}
+NOTHING: Description = {"kafka": None, "registry": None, "search": None, "supervisor": None, "secure": False}
 
 
 def status(state: Path) -> Description:
@@ -28,14 +28,15 @@ def status(state: Path) -> Description:
     written = running_stack(state)
     if written is None or not _servers(StateFolder(state), written):
         return NOTHING
-    return cast(Description, written)
+    return cast(Description, {**NOTHING, **written})
 
 
-def up(state: Path, *, fresh: bool, secure: bool = False, console: Console) -> Description:
+def up(state: Path, *, fresh: bool, secure: bool = False, with_search: bool = False, console: Console) -> Description:
     """Start a stack that goes on after this process; returns when it is ready.
 
     Raises:
-        StackError: it did not start (the message is the supervisor's), or one runs and ``fresh`` is asked for.
+        StackError: it did not start (the message is the supervisor's), or one runs and ``fresh`` is asked for,
+            or what it was not started with.
         DownloadError: a part is missing and cannot be fetched.
     """
     running = status(state)
@@ -44,24 +45,31 @@ def up(state: Path, *, fresh: bool, secure: bool = False, console: Console) -> D
             raise StackError(f"a stack runs in {state}: `headrace down` first, then `headrace up --fresh`")
         if secure and not running["secure"]:
             raise StackError(f"a stack runs in {state} that asks nobody who speaks: `headrace down` first")
+        if with_search and running["search"] is None:
+            raise StackError(
+                f"a stack runs in {state} without a search engine: `headrace down` first, then "
+                "`headrace up --with search`"
+            )
         console.print(f"a stack already runs in {state}", soft_wrap=True, highlight=False)
         return running
-    install(console=console)
+    install(search=with_search, console=console)
     folder = StateFolder(state)
     folder.claim()  # refuses here, before anything is written
     folder.release()
     with folder.supervisor_log.open("wb") as log:
         process = subprocess.Popen(
-            supervisor.command(state, fresh=fresh, secure=secure),
+            supervisor.command(state, fresh=fresh, secure=secure, search=with_search),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    starting = f"starting Kafka{',' if with_search else ' and'} the schema registry"
+    starting += " and the search engine" if with_search else ""
     if not console.is_terminal:
-        console.print("starting Kafka and the schema registry", highlight=False)
+        console.print(starting, highlight=False)
     try:
-        with console.status("starting Kafka and the schema registry"):
+        with console.status(starting):
             return _until_ready(folder, process)
     except BaseException:  # Ctrl-C too: the supervisor stops what it started
         process.terminate()
@@ -135,7 +143,11 @@ def _supervisor(pid: int, state: Path) -> psutil.Process:
 
 def _servers(folder: StateFolder, written: dict[str, dict[str, int]]) -> list[psutil.Process]:
     """The written processes that live and whose command lines name this folder: the rest is not ours."""
-    marks = {"kafka": str(kafka.settings_file(folder)), "registry": registry.data_url(folder)}
+    marks = {
+        "kafka": str(kafka.settings_file(folder)),
+        "registry": registry.data_url(folder),
+        "search": search.home_property(folder),
+    }
     found = []
     for name, mark in marks.items():
         try:

@@ -34,10 +34,15 @@ class Installed:
     """Kafka's class path."""
     registry: Path
     """The registry's folder, with its ``quarkus-run.jar``."""
+    search: tuple[Path, ...] = ()
+    """The search engine's class path; empty where it was not asked for."""
+    search_http: tuple[Path, ...] = ()
+    """The jars of the module by which it speaks HTTP."""
 
 
 def install(
     *,
+    search: bool = False,
     cache: Cache | None = None,
     parts: PartList | None = None,
     source: Source | None = None,
@@ -45,6 +50,7 @@ def install(
 ) -> Installed:
     """Download what is not in the cache yet; quick and silent when all of it is.
 
+    The search engine's parts are fetched only where ``search`` asks for them.
     Several processes may call this at once: one downloads, the others wait for it. An interrupted
     download goes on with the files that are missing.
 
@@ -53,25 +59,41 @@ def install(
     """
     cache = cache or Cache(cache_folder())
     parts = parts or read_parts()
+    if not search:
+        parts = PartList(parts.kafka, parts.registry)
     if _wanted(cache, parts):
         with cache.locked():
             wanted = _wanted(cache, parts)  # another process may have fetched them while this one waited
             if wanted:
-                _download(cache, wanted, source or _maven, console or Console(stderr=True))
-                cache.missing(list(parts.kafka))  # hashes and remembers
+                _download(cache, wanted, _names(wanted, parts), source or _maven, console or Console(stderr=True))
+                cache.missing(_jars(parts))  # hashes and remembers
             cache.unpack(parts.registry)
-    return Installed(tuple(cache.path(part) for part in parts.kafka), cache.unpacked(parts.registry))
+    kafka, engine, http = (tuple(map(cache.path, jars)) for jars in (parts.kafka, parts.search, parts.search_http))
+    return Installed(kafka, cache.unpacked(parts.registry), engine, http)
 
 
 def _wanted(cache: Cache, parts: PartList) -> list[Part]:
     archive = [] if cache.unpacked(parts.registry).exists() else [parts.registry]
-    return cache.missing([*archive, *parts.kafka])
+    return cache.missing([*archive, *_jars(parts)])
 
 
-def _download(cache: Cache, wanted: list[Part], source: Source, console: Console) -> None:
+def _jars(parts: PartList) -> list[Part]:
+    """Each jar once: two servers may use the same."""
+    return list(dict.fromkeys([*parts.kafka, *parts.search, *parts.search_http]))
+
+
+def _names(wanted: list[Part], parts: PartList) -> str:
+    groups = {
+        "Kafka and the schema registry": {*parts.kafka, parts.registry},
+        "the search engine": {*parts.search, *parts.search_http} - {*parts.kafka},
+    }
+    return ", ".join(name for name, group in groups.items() if group & {*wanted})
+
+
+def _download(cache: Cache, wanted: list[Part], names: str, source: Source, console: Console) -> None:
     cache.require_space(int(sum(part.size for part in wanted) * (1 + UNPACKED_RATIO)))
     stop = threading.Event()
-    with progress(console, wanted, cache.root) as show, ThreadPoolExecutor(THREADS) as pool:
+    with progress(console, names, wanted, cache.root) as show, ThreadPoolExecutor(THREADS) as pool:
 
         def advance(count: int) -> None:
             if stop.is_set():

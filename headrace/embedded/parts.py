@@ -38,19 +38,39 @@ class Part:
 
 @dataclass(frozen=True)
 class PartList:
-    """Everything a stack needs: Kafka's class path, and the registry's archive."""
+    """Everything a stack can be made of.
+
+    Attributes:
+        kafka: Kafka's class path.
+        registry: the registry's archive.
+        search: the search engine's class path.
+        search_http: the module by which the search engine speaks HTTP; it loads it by itself.
+    """
 
     kafka: tuple[Part, ...]
     registry: Part
+    search: tuple[Part, ...] = ()
+    search_http: tuple[Part, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write as JSON, one part a line so that a change reads well in a diff."""
-        jars = ",\n".join(f"    {json.dumps(asdict(part))}" for part in self.kafka)
         registry = json.dumps(asdict(self.registry))
-        path.write_text(f'{{\n  "kafka": [\n{jars}\n  ],\n  "registry": {registry}\n}}\n')
+        entries = [
+            _entry("kafka", self.kafka),
+            f'  "registry": {registry}',
+            _entry("search", self.search),
+            _entry("search_http", self.search_http),
+        ]
+        path.write_text("{\n" + ",\n".join(entries) + "\n}\n")
 
 
 def read_parts(path: Path = PARTS_FILE) -> PartList:
     """The committed list (``python -m headrace.embedded.lock`` makes it)."""
     data = json.loads(path.read_text())
-    return PartList(tuple(Part(**part) for part in data["kafka"]), Part(**data["registry"]))
+    kafka, search, search_http = (tuple(Part(**part) for part in data[k]) for k in ("kafka", "search", "search_http"))
+    return PartList(kafka, Part(**data["registry"]), search, search_http)
+
+
+def _entry(name: str, parts: tuple[Part, ...]) -> str:
+    lines = ",\n".join(f"    {json.dumps(asdict(part))}" for part in parts)
+    return f'  "{name}": [\n{lines}\n  ]'

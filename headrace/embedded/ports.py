@@ -15,9 +15,12 @@ RANGE = range(20_000, 32_000)
 
 
 def names(brokers: int = 1) -> list[str]:
-    """The names of the ports that a stack of so many brokers listens on; ``through`` is for one more way in."""
+    """The names of the ports that a stack of so many brokers listens on.
+
+    ``through`` is for one more way in; ``search`` and ``transport`` wait for a search engine.
+    """
     kafka = [named(name, node) for node in range(1, brokers + 1) for name in ("kafka", "controller")]
-    return [*kafka, "registry", "management", "through"]
+    return [*kafka, "registry", "management", "through", "search", "transport"]
 
 
 def named(name: str, node: int) -> str:

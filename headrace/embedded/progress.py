@@ -16,10 +16,10 @@ MB = 1_000_000
 
 
 @contextmanager
-def progress(console: Console, parts: list[Part], target: Path) -> Iterator[Callable[[int], None]]:
+def progress(console: Console, names: str, parts: list[Part], target: Path) -> Iterator[Callable[[int], None]]:
     """A function to call, from any thread, with each number of bytes that arrived."""
     total = sum(part.size for part in parts)
-    what = f"Kafka and the schema registry ({len(parts)} files, once)"
+    what = f"{names} ({len(parts)} files, once)"
     if not console.is_terminal:
         console.print(f"downloading {what}: {total // MB} MB into {target}", soft_wrap=True, highlight=False)
         yield _quarters(console, total)

@@ -1,4 +1,4 @@
-"""Kafka and the schema registry as child processes of this one."""
+"""Kafka, the schema registry and a search engine as child processes of this one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, TypedDict
 
 from headrace.config import ADMIN
-from headrace.embedded import kafka, ports, registry, security
+from headrace.embedded import kafka, ports, registry, search, security
 from headrace.embedded.download import Installed, install
 from headrace.embedded.kafka import Layout
 from headrace.embedded.server import Server
@@ -38,17 +38,26 @@ class RegistryDescription(TypedDict):
     log: str
 
 
+class SearchDescription(TypedDict):
+    """Where the search engine is."""
+
+    url: str
+    pid: int
+    log: str
+
+
 class Description(TypedDict):
     """What ``stack.json`` holds; every value is None where nothing runs."""
 
     kafka: KafkaDescription | None
     registry: RegistryDescription | None
+    search: SearchDescription | None
     supervisor: int | None
     secure: bool
 
 
 class Stack:
-    """A Kafka and a registry that keep their data in ``state`` and end with this process, however it ends.
+    """Servers that keep their data in ``state`` and end with this process, however it ends.
 
     Start it from a thread that lives as long as the stack does: on Linux the servers end with that thread.
 
@@ -57,17 +66,22 @@ class Stack:
         fresh: begin with no data; a second ``start`` of the same stack keeps what the first one wrote.
         layout: how Kafka is laid out.
         registry: whether to start the schema registry too.
+        search: whether to start the search engine too.
     """
 
-    def __init__(self, state: Path, *, fresh: bool = False, registry: bool = True, layout: Layout = SINGLE) -> None:
+    def __init__(
+        self, state: Path, *, fresh: bool = False, registry: bool = True, search: bool = False, layout: Layout = SINGLE
+    ) -> None:
         self._state = StateFolder(state)
         self._fresh = fresh
         self._layout = layout
         self._with_registry = registry
+        self._with_search = search
         self._installed: Installed | None = None
         self._ports: dict[str, int] = {}
         self._brokers: dict[int, Server] = {}
         self._registry: Server | None = None
+        self._search: Server | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -98,22 +112,28 @@ class Stack:
         """Root of the registry's Confluent-compatible API."""
         return registry.url(self._ports)
 
+    @property
+    def search_url(self) -> str:
+        """Root of the search engine's HTTP API."""
+        return search.url(self._ports)
+
     def credentials(self, principal: str) -> dict[str, str]:
         """The client properties with which a principal speaks to Kafka; none where it asks nobody."""
         return security.credentials(self._state, principal) if self._layout.secure else {}
 
     def describe(self) -> Description:
         """Addresses, process ids and log files."""
-        one, other = self._brokers.get(1), self._registry
+        one, other, engine = self._brokers.get(1), self._registry, self._search
         return {
             "kafka": {"bootstrap": self.bootstrap, "pid": one.pid, "log": str(one.log)} if one else None,
             "registry": {"url": self.registry_url, "pid": other.pid, "log": str(other.log)} if other else None,
+            "search": {"url": self.search_url, "pid": engine.pid, "log": str(engine.log)} if engine else None,
             "supervisor": os.getpid(),
             "secure": self._layout.secure,
         }
 
     def start(self) -> None:
-        """Start both servers at once and return when both answer.
+        """Start all servers at once and return when all answer.
 
         Raises:
             StackError: the folder cannot be used, or a server died or did not answer.
@@ -122,7 +142,7 @@ class Stack:
         """
         if self._brokers:
             raise StackError(f"this stack already runs, at {self.bootstrap}")
-        self._installed = install()
+        self._installed = install(search=self._with_search)
         self._state.claim()
         try:
             self._state.unpublish()
@@ -135,6 +155,8 @@ class Stack:
             self._ports = ports.choose(self._state.ports, self._layout.brokers)
             if self._with_registry:
                 self._registry = registry.start(self._installed.registry, self._state, self._ports)
+            if self._with_search:
+                self._search = self._started_search()
             for node in range(1, self._layout.brokers + 1):
                 self._brokers[node] = self._started(node)
             self._until_ready()
@@ -146,7 +168,7 @@ class Stack:
             raise
 
     def stop(self) -> None:
-        """Stop both servers and let the folder go; their data stays. Does nothing where none runs."""
+        """Stop all servers and let the folder go; their data stays. Does nothing where none runs."""
         running = self._servers()
         if not running:
             return self._state.release()
@@ -155,7 +177,7 @@ class Stack:
             server.terminate()
         for server in running:
             server.stop()
-        self._brokers, self._registry = {}, None
+        self._brokers, self._registry, self._search = {}, None, None
         return self._state.release()
 
     def check(self) -> None:
@@ -209,16 +231,39 @@ class Stack:
             self._registry = registry.start(self._installed.registry, self._state, self._ports)
             self._until_ready()
 
+    def stop_search(self) -> None:
+        """Stop the search engine; the others go on."""
+        if self._search is not None:
+            self._search.stop()
+            self._search = None
+
+    def start_search(self) -> None:
+        """Start the search engine again at the same address, with what it held.
+
+        Raises:
+            StackError: the stack was not started with one, or it died or did not answer.
+        """
+        if self._installed is None or not self._with_search:
+            raise StackError("this stack was not started with a search engine: there is none to start")
+        if self._search is None:
+            self._search = self._started_search()
+            self._until_ready()
+
     def _addresses(self) -> list[str]:
         nodes = range(1, self._layout.brokers + 1)
         return [f"{ports.HOST}:{self._ports[ports.named('kafka', node)]}" for node in nodes]
 
     def _servers(self) -> list[Server]:
-        return [*self._brokers.values(), *([self._registry] if self._registry is not None else [])]
+        others = (self._registry, self._search)
+        return [*self._brokers.values(), *(server for server in others if server is not None)]
 
     def _started(self, node: int) -> Server:
         assert self._installed is not None
         return kafka.start(self._installed.kafka, self._state, self._ports, self._layout, node)
+
+    def _started_search(self) -> Server:
+        assert self._installed is not None
+        return search.start(self._installed.search, self._installed.search_http, self._state, self._ports)
 
     def _until_ready(self) -> None:
         # Each is asked by itself: the others go on telling of one that was killed until its session ends.
@@ -226,6 +271,8 @@ class Stack:
         waiting: dict[str, Callable[[], bool]] = {"Kafka": lambda: all(probe.answers() for probe in probes)}
         if self._registry is not None:
             waiting["the schema registry"] = lambda: registry.answers(self._ports)
+        if self._search is not None:
+            waiting["the search engine"] = lambda: search.answers(self._ports)
         deadline = time.monotonic() + READY_S
         while waiting:
             self.check()

@@ -22,7 +22,7 @@ CLAIM_S = 1.0
 
 
 class StateFolder:
-    """A folder with ``kafka/`` and ``registry/`` (data), ``logs/``, and ``stack.lock``.
+    """A folder with ``kafka/``, ``registry/`` and ``search/`` (data), ``logs/``, and ``stack.lock``.
 
     The lock file marks the folder as headrace's and names the process that uses it; the lock itself
     goes with that process, however it ends.
@@ -32,6 +32,7 @@ class StateFolder:
         self.path = path.resolve()
         self.kafka = self.path / "kafka"
         self.registry = self.path / "registry"
+        self.search = self.path / "search"
         self.logs = self.path / "logs"
         self.secure = self.path / SECURE
         self.ports = self.path / "ports.json"
@@ -100,9 +101,11 @@ class StateFolder:
         return None
 
     def wipe(self) -> None:
-        """Remove the data of both servers. Nothing else that lies in the folder is touched."""
+        """Remove the data of all servers. Nothing else that lies in the folder is touched."""
         for folder in (self.kafka, self.registry, *self.path.glob("kafka-*")):
             shutil.rmtree(folder)
+        if self.search.exists():
+            shutil.rmtree(self.search)
         for folder in (self.kafka, self.registry):
             folder.mkdir()
 

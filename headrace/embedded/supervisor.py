@@ -17,20 +17,21 @@ MODULE = "headrace.embedded.supervisor"
 CHECK_S = 0.5
 
 
-def command(state: Path, *, fresh: bool, secure: bool) -> list[str]:
+def command(state: Path, *, fresh: bool, secure: bool, search: bool) -> list[str]:
     """How a supervisor is started; it writes to its standard output why it stopped."""
-    flags = [*(["--fresh"] if fresh else []), *(["--secure"] if secure else [])]
-    return [sys.executable, "-m", MODULE, str(state.resolve()), *flags]
+    flags = {"--fresh": fresh, "--secure": secure, "--search": search}
+    return [sys.executable, "-m", MODULE, str(state.resolve()), *(flag for flag, given in flags.items() if given)]
 
 
-def serve(state: Path, *, fresh: bool, secure: bool) -> None:
+def serve(state: Path, *, fresh: bool, secure: bool, search: bool) -> None:
     """Run a stack until SIGTERM.
 
     Raises:
-        HeadraceError: it did not start, or a server died; the other one is stopped.
+        HeadraceError: it did not start, or a server died; the others are stopped.
     """
-    with Stack(state, fresh=fresh, layout=Layout(secure=secure)) as stack:
-        print(f"ready: {stack.bootstrap} and {stack.registry_url}", flush=True)
+    with Stack(state, fresh=fresh, search=search, layout=Layout(secure=secure)) as stack:
+        engine = [stack.search_url] if search else []
+        print(f"ready: {' and '.join([stack.bootstrap, stack.registry_url, *engine])}", flush=True)
         while True:
             time.sleep(CHECK_S)
             stack.check()
@@ -42,16 +43,17 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    """``python -m headrace.embedded.supervisor STATE [--fresh] [--secure]``"""
+    """``python -m headrace.embedded.supervisor STATE [--fresh] [--secure] [--search]``"""
     parser = argparse.ArgumentParser()
     parser.add_argument("state", type=Path)
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--secure", action="store_true")
+    parser.add_argument("--search", action="store_true")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        serve(given.state, fresh=given.fresh, secure=given.secure)
+        serve(given.state, fresh=given.fresh, secure=given.secure, search=given.search)
     except HeadraceError as e:
         print(e, flush=True)
         return e.exit_code

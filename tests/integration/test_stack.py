@@ -290,7 +290,7 @@ def test_a_command_is_not_started_for_a_parent_that_is_gone(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-NOTHING = {"kafka": None, "registry": None, "supervisor": None, "secure": False}
+NOTHING = {"kafka": None, "registry": None, "search": None, "supervisor": None, "secure": False}
 
 
 def test_up_status_down(tmp_path: Path) -> None:
@@ -304,7 +304,8 @@ def test_up_status_down(tmp_path: Path) -> None:
     up = headrace("up", "--json", state=state)
     assert up.returncode == 0, up.stderr
     running = json.loads(up.stdout)
-    assert {key: set(value) for key, value in running.items() if key not in ("supervisor", "secure")} == {
+    assert running["search"] is None
+    assert {key: set(running[key]) for key in running.keys() - {"supervisor", "secure", "search"}} == {
         "kafka": {"bootstrap", "pid", "log"},
         "registry": {"url", "pid", "log"},
     }

@@ -17,7 +17,7 @@ from rich.console import Console
 from headrace.embedded import maven
 from headrace.embedded.cache import Cache, cache_folder
 from headrace.embedded.download import Installed, install
-from headrace.embedded.parts import Part, PartList, read_parts
+from headrace.embedded.parts import PARTS_FILE, Part, PartList, read_parts
 from headrace.errors import DownloadError
 
 
@@ -30,7 +30,7 @@ def archive() -> bytes:
     return file.getvalue()
 
 
-CONTENT = {"one": b"first jar", "two": b"second jar", "app": archive()}
+CONTENT = {"one": b"first jar", "two": b"second jar", "app": archive(), "engine": b"engine", "http": b"http module"}
 
 
 def part(name: str, packaging: str = "jar") -> Part:
@@ -38,7 +38,9 @@ def part(name: str, packaging: str = "jar") -> Part:
     return Part("org.test", name, "1.0", "", packaging, hashlib.sha256(content).hexdigest(), len(content))
 
 
-PARTS = PartList((part("one"), part("two")), part("app", "tar.gz"))
+PARTS = PartList(
+    (part("one"), part("two")), part("app", "tar.gz"), search=(part("engine"), part("two")), search_http=(part("http"),)
+)
 
 
 class Maven:
@@ -98,6 +100,31 @@ def test_everything_is_fetched_once_and_then_silently_found(tmp_path: Path) -> N
     assert said == screen.lines()
     assert said[0].startswith("downloading Kafka and the schema registry (3 files, once)")
     assert said[-1] == "downloaded 100 %"
+
+
+def test_the_search_engine_is_fetched_only_when_asked_for_and_a_shared_jar_once(tmp_path: Path) -> None:
+    source, screen = Maven(CONTENT), Screen()
+    without = install(cache=Cache(tmp_path), parts=PARTS, source=source, console=Screen().console)
+    assert (without.search, without.search_http) == ((), ())
+    source.asked.clear()
+    added = install(search=True, cache=Cache(tmp_path), parts=PARTS, source=source, console=screen.console)
+    assert sorted(source.asked) == ["engine", "http"]
+    assert screen.lines()[0].startswith("downloading the search engine (2 files, once)")
+    assert added.kafka == without.kafka
+    assert added.search == tuple(tmp_path / part.path for part in PARTS.search)
+    assert added.search_http == tuple(tmp_path / part.path for part in PARTS.search_http)
+
+    cold, said = Maven(CONTENT), Screen()
+    install(search=True, cache=Cache(tmp_path / "cold"), parts=PARTS, source=cold, console=said.console)
+    assert sorted(cold.asked) == ["app", "engine", "http", "one", "two"]
+    assert said.lines()[0].startswith("downloading Kafka and the schema registry, the search engine (5 files, once)")
+
+
+def test_a_list_of_parts_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    PARTS.write(tmp_path / "parts.json")
+    assert read_parts(tmp_path / "parts.json") == PARTS
+    read_parts().write(tmp_path / "parts.json")
+    assert (tmp_path / "parts.json").read_text() == PARTS_FILE.read_text()
 
 
 def test_a_file_that_is_not_what_its_digest_says_is_refused_and_deleted(tmp_path: Path) -> None:
@@ -203,4 +230,7 @@ def test_the_committed_list_is_whole() -> None:
     assert len(parts.kafka) == 45
     assert len({part.path for part in parts.kafka}) == 45
     assert parts.registry.coordinate == "io.apicurio:apicurio-registry-app:tar.gz:all:3.3.3"
-    assert {len(part.sha256) for part in (*parts.kafka, parts.registry)} == {64}
+    search = {(part.group, part.artifact) for part in (*parts.search, *parts.search_http)}
+    assert len(search) == len(parts.search) + len(parts.search_http) == 71
+    every = (*parts.kafka, parts.registry, *parts.search, *parts.search_http)
+    assert {len(part.sha256) for part in every} == {64}

@@ -1,0 +1,1 @@
+"""Forwarding to a search engine: every record of a topic as a document that people can look for."""
