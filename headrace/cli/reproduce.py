@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +19,7 @@ from headrace.cli.connect import (
     open_pipeline,
     settings_from,
 )
+from headrace.cli.data import DataOption
 from headrace.cli.extras import platform_module
 from headrace.models.catalog import published
 from headrace.orders import resolve
@@ -33,9 +33,7 @@ def register(app: typer.Typer) -> None:
 def reproduce(
     pipeline: PipelineName,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model id, or as much of its start as is unique.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="FOLDER", help="Folder of frozen versions (default: ./data).")
-    ] = None,
+    data: DataOption = None,
     kafka: KafkaOption = None,
     registry: RegistryOption = None,
     state: StateOption = None,

@@ -45,9 +45,10 @@ def why(
     x: PropertyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell why a prediction is what it is: the event, its features, the policy in force and who approved it on which
-    evidence, the model and from what it was made, the label that came later, and whether score and features come out
-    the same when they are made again. Exits with 1 where they do not.
+    """Tell one prediction's whole story, from the event to the label that came later.
+
+    The event, its features, the policy in force and who approved it on which evidence, the model and from what it was
+    made, and whether score and features come out the same when they are made again. Exits with 1 where they do not.
     """
     settings = settings_from(kafka, registry, state, x)
     there = open_pipeline(pipeline, settings)
