@@ -124,6 +124,8 @@ def test_a_full_disk_rejects_no_model_and_costs_no_record(
             put(platform, first, cut(first.onnx))
             approve(platform, first.manifest.model_id)
             platform.wait_ruling(first.manifest.model_id)
+        # A model may rule before a worker that is starting has tried it, and a trial that ends makes room on the disk.
+        wait_for(lambda: ("LOADED", first.manifest.model_id) in statuses(platform), 40, "the first model to be loaded")
         disk.fill()
         put(platform, second, cut(second.onnx))
         approve(platform, second.manifest.model_id)
@@ -136,9 +138,14 @@ def test_a_full_disk_rejects_no_model_and_costs_no_record(
         platform.push(clicks(30, 30, labelled=False))
         rows = platform.wait_rows("predictions", 60)
     assert set(rows["model_id"]) == {first.manifest.model_id, second.manifest.model_id}
-    states = [r.state for _, r in platform.topics.read_control("workers") if isinstance(r, WorkerStatus)]
-    assert "REJECTED" not in states
+    assert "REJECTED" not in {state for state, _ in statuses(platform)}
     assert platform.rows("dead").is_empty()
+
+
+def statuses(platform: Platform) -> set[tuple[str, str]]:
+    """What workers have said of models: state and model id."""
+    found = (record for _, record in platform.topics.read_control("workers"))
+    return {(record.state, record.model_id) for record in found if isinstance(record, WorkerStatus)}
 
 
 def _told(hostile: dict[str, Hostile], found: dict[str, str]) -> str:
