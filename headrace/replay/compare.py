@@ -51,12 +51,12 @@ def compare(codec: TopicCodec, again: Rescored, there: Chunk | None) -> Compared
     """Hold the predictions that a stretch must have given against those that stand on the log."""
     if there is None:
         there = _NONE
-    if _equal(again.values, there.values) and _equal(again.keys, there.keys):
+    if same_bytes(again.values, there.values) and same_bytes(again.keys, there.keys):
         return Compared(len(there), 0, [])
     return _apart(codec, again, there)
 
 
-def _equal(one: BytesColumn, other: BytesColumn) -> bool:
+def same_bytes(one: BytesColumn, other: BytesColumn) -> bool:
     """Whether two columns hold the same strings, none of them null."""
     if len(one) != len(other):
         return False

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from headrace.codec.column import BytesColumn
 from headrace.codec.topic import Decoded
 from headrace.log.base import Chunk, TopicPartition, read_range
 from headrace.log.pipeline_log import PipelineLog
+from headrace.replay.compare import same_bytes
 
 CHUNK = 20_000
 _NEAR = 20_000
 """Offsets that are read one after the other rather than searched."""
 
 Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
+Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 class Standing:
@@ -33,11 +36,25 @@ class Standing:
         begin = _search(topics, self._tp, (self.first, self._end), start)
         self._chunks = read_range(topics.log, {self._tp: (begin, self._end)}, CHUNK)
         self._held: Chunk | None = None
-        self._inputs: Offsets = np.zeros(0, dtype=np.int64)
+        self._named: Offsets | None = None
         self.oldest: int | None = None
         """Features offset of the first prediction read; None where there is none."""
-        self._next()
+        if self._next() and (first := int(self._inputs()[1][0])) >= 0:
+            self.oldest = first
         self.until(start)
+
+    def takes(self, keys: BytesColumn, values: BytesColumn) -> bool:
+        """Whether the next predictions are these, byte for byte; they are then handed out. Nothing is decoded."""
+        while self._held is None or len(self._held) < len(values):
+            if not self._next():
+                return False
+        mine = self._held.slice(0, len(values))
+        if not (same_bytes(values, mine.values) and same_bytes(keys, mine.keys)):
+            return False
+        more = len(self._held) > len(values)
+        self._held = self._held.slice(len(values)) if more else None
+        self._named = self._named[len(values) :] if more and self._named is not None else None
+        return True
 
     def until(self, stop: int) -> Chunk | None:
         """The predictions not yet handed out whose features stand before ``stop``, or None where there is none.
@@ -45,18 +62,16 @@ class Standing:
         One that cannot be decoded goes with its neighbours; one out of order waits for its turn, or comes late.
         """
         parts: list[Chunk] = []
-        while self._held is not None:
-            due = self._inputs < stop
-            more = bool(due[-1])  # what follows may be due too
-            if due.all():
-                parts.append(self._held)
-                self._held, self._inputs = None, self._inputs[:0]
-            elif due.any():
-                parts.append(_only(self._held, due))
-                self._held, self._inputs = _only(self._held, ~due), self._inputs[~due]
-            if not more:
+        while self._held is not None or self._next():
+            held, named = self._inputs()
+            due = named < stop
+            if due.any():
+                parts.append(_only(held, due))
+                self._held = None if due.all() else _only(held, ~due)
+                self._named = None if due.all() else named[~due]
+            # What follows may be due too.
+            if not due[-1] or not self._next():
                 break
-            self._next()
         if not parts:
             return None
         found = parts[0]
@@ -64,19 +79,24 @@ class Standing:
             found = found.followed_by(part)
         return found
 
-    def _next(self) -> None:
-        """Read on, behind what is still held."""
+    def _inputs(self) -> tuple[Chunk, Offsets]:
+        """What is held, and the features offset that each of it names."""
+        assert self._held is not None
+        if self._named is None:
+            self._named = inputs(self._topics.codec("predictions").decode(self._held.values), len(self._held))
+        return self._held, self._named
+
+    def _next(self) -> bool:
+        """Read on, behind what is still held; false where there is no more."""
         chunk = next(self._chunks, None)
         if chunk is None:
-            return
-        found = inputs(self._topics.codec("predictions").decode(chunk.values), len(chunk))
-        if self.oldest is None and (found >= 0).any():
-            self.oldest = int(found[found >= 0][0])
+            return False
         self._held = chunk if self._held is None else self._held.followed_by(chunk)
-        self._inputs = np.concatenate([self._inputs, found])
+        self._named = None
+        return True
 
 
-def _only(chunk: Chunk, wanted: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Chunk:
+def _only(chunk: Chunk, wanted: Mask) -> Chunk:
     """The records at places that are wanted."""
     places = np.flatnonzero(wanted)
     if places[-1] - places[0] + 1 == len(places):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from headrace.codec.column import BytesColumn
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.span import Span
 from headrace.models.catalog import governance
@@ -160,7 +161,12 @@ def verify_partition(
     if standing.first > 0:  # retention has taken the first predictions
         begin = max(begin, span.stop if standing.oldest is None else standing.oldest)
     codec = topics.codec("predictions")
+    last = None
     for again in rescored(topics, scorers, timeline, partition, span, advanced):
+        last = again
+        if len(again.values) and again.start >= begin and standing.takes(again.keys, again.values):
+            result.took(again, Compared(len(again.values), 0, []))
+            continue
         there = standing.until(again.stop)
         if again.start < begin:
             result.past_retention += again.records
@@ -168,4 +174,8 @@ def verify_partition(
             result.unscored += again.records
         else:
             result.took(again, compare(codec, again, there))
+    if last is not None and (left := standing.until(span.stop)) is not None:  # predictions that nothing gives
+        nothing = BytesColumn.nulls(0)
+        rest = last._replace(records=0, keys=nothing, values=nothing)
+        result.took(rest, compare(codec, rest, left))
     return result

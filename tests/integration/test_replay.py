@@ -118,6 +118,12 @@ def a_prediction_twice(s: Spoiler) -> Found:
     return {(p, row["offset"][0], following, "the record was"), (p, lost, -1, "there is no pr")}
 
 
+def a_prediction_once_more_behind_all_others(s: Spoiler) -> Found:
+    p, o, row = s.some("predictions", ANSWER)
+    [again] = s.append("predictions", p, s.value("predictions", p, o))
+    return {(p, row["offset"][0], again, "there must be ")}
+
+
 def a_prediction_of_a_marker(s: Spoiler) -> Found:
     p, o, row = s.some("predictions", pl.col("route") == "champion")
     marker = int(row["marker_offset"][0])
@@ -156,6 +162,7 @@ SPOILT: list[Callable[[Spoiler], Found]] = [
     an_answer_lost,
     a_shadow_lost,
     a_prediction_twice,
+    a_prediction_once_more_behind_all_others,
     a_prediction_of_a_marker,
     a_damaged_prediction,
     scores_of_another_runtime_that_are_far_off,
