@@ -24,7 +24,7 @@ from headrace.cli.extras import platform_module
 from headrace.cli.progress import Bar
 from headrace.models.signing import Trust
 from headrace.why.find import find
-from headrace.why.story import Checked, Story, tell
+from headrace.why.story import STANDS, Checked, Story, tell
 
 GONE = "no longer on the log"
 
@@ -68,7 +68,7 @@ def _show(story: Story) -> None:
     console = Console()
     receipt = story.prediction
     outputs = ", ".join(f"{v:.6f}" for v in receipt["outputs"])
-    console.print(Text.assemble((f"{receipt['id']}: {outputs}", "bold"), f"  ({receipt['route']}, {receipt['at']})"))
+    console.print(Text.assemble((f"{receipt['id']}: {outputs}", "bold"), f"  ({receipt['route']}, {receipt[STANDS]})"))
     _part(console, "raw event", story.raw)
     _part(console, "features", story.features)
     _policy(console, story)

@@ -11,7 +11,6 @@ from headrace.codec.column import BytesColumn
 from headrace.codec.topic import TopicCodec
 from headrace.codec.wire import Code
 from headrace.log.base import Chunk, TopicPartition
-from headrace.replay.rescore import Rescored
 
 TOLERANCE = 1e-5
 """How far apart scores may be that were made under another runtime."""
@@ -47,13 +46,13 @@ class Compared(NamedTuple):
     differences: list[Difference]
 
 
-def compare(codec: TopicCodec, again: Rescored, there: Chunk | None) -> Compared:
-    """Hold the predictions that a stretch must have given against those that stand on the log."""
+def compare(codec: TopicCodec, keys: BytesColumn, values: BytesColumn, there: Chunk | None) -> Compared:
+    """Hold the predictions that a stretch must have given, ``keys`` and ``values``, against those that stand there."""
     if there is None:
         there = _NONE
-    if same_bytes(again.values, there.values) and same_bytes(again.keys, there.keys):
+    if same_bytes(values, there.values) and same_bytes(keys, there.keys):
         return Compared(len(there), 0, [])
-    return _apart(codec, again, there)
+    return _apart(codec, keys, values, there)
 
 
 def same_bytes(one: BytesColumn, other: BytesColumn) -> bool:
@@ -72,7 +71,7 @@ def same_bytes(one: BytesColumn, other: BytesColumn) -> bool:
     )
 
 
-def _apart(codec: TopicCodec, again: Rescored, there: Chunk) -> Compared:
+def _apart(codec: TopicCodec, keys: BytesColumn, values: BytesColumn, there: Chunk) -> Compared:
     """Find what differs, record by record."""
     decoded = codec.decode(there.values)
     offsets = there.offsets[decoded.places()]
@@ -89,7 +88,7 @@ def _apart(codec: TopicCodec, again: Rescored, there: Chunk) -> Compared:
         for o, at in repeated.select("offset", "at").iter_rows()
     ]
     standing = standing.filter(pl.struct(_KEY).is_first_distinct())
-    wanted = _table(codec.decode(again.values).frame(), again.keys)
+    wanted = _table(codec.decode(values).frame(), keys)
     both = wanted.join(standing, on=_KEY, how="full", suffix="_there", coalesce=True).sort("offset", "at")
     same = other = 0
     for row in both.iter_rows(named=True):

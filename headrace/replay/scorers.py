@@ -10,6 +10,7 @@ from headrace.models.catalog import published
 from headrace.models.library import load
 from headrace.models.session import ScoringModel
 from headrace.models.signing import Trust
+from headrace.records import ModelManifest
 
 
 class Scorers:
@@ -43,6 +44,11 @@ class Scorers:
         if isinstance(found, ModelRejected):
             raise found
         return found
+
+    def manifest(self, model_id: str) -> ModelManifest | None:
+        """What was published of a model; None where nothing was."""
+        found = self._published.get(model_id)
+        return None if found is None else found.manifest
 
     def refused(self) -> dict[str, str]:
         """Model id -> why it cannot be used, of those that were asked for."""

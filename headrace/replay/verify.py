@@ -20,7 +20,7 @@ from headrace.models.signing import Trust
 from headrace.progress import SILENT, Progress
 from headrace.replay.bounds import EVERYTHING, Bounds, spans
 from headrace.replay.compare import Compared, Difference, compare
-from headrace.replay.rescore import Rescored, rescored
+from headrace.replay.rescore import rescored
 from headrace.replay.scorers import Scorers
 from headrace.replay.standing import Standing
 
@@ -51,9 +51,9 @@ class PartitionResult:
     differences: int = 0
     listed: list[Difference] = field(default_factory=list)
 
-    def took(self, again: Rescored, found: Compared) -> None:
-        """Count a stretch."""
-        self.records += again.records
+    def took(self, records: int, found: Compared) -> None:
+        """Count a stretch of so many features records."""
+        self.records += records
         self.same += found.same
         self.other_runtime += found.other_runtime
         self.differences += len(found.differences)
@@ -161,11 +161,9 @@ def verify_partition(
     if standing.first > 0:  # retention has taken the first predictions
         begin = max(begin, span.stop if standing.oldest is None else standing.oldest)
     codec = topics.codec("predictions")
-    last = None
     for again in rescored(topics, scorers, timeline, partition, span, advanced):
-        last = again
         if len(again.values) and again.start >= begin and standing.takes(again.keys, again.values):
-            result.took(again, Compared(len(again.values), 0, []))
+            result.took(again.records, Compared(len(again.values), 0, []))
             continue
         there = standing.until(again.stop)
         if again.start < begin:
@@ -173,9 +171,8 @@ def verify_partition(
         elif again.refused:
             result.unscored += again.records
         else:
-            result.took(again, compare(codec, again, there))
-    if last is not None and (left := standing.until(span.stop)) is not None:  # predictions that nothing gives
+            result.took(again.records, compare(codec, again.keys, again.values, there))
+    if (left := standing.until(span.stop)) is not None:  # predictions that nothing gives
         nothing = BytesColumn.nulls(0)
-        rest = last._replace(records=0, keys=nothing, values=nothing)
-        result.took(rest, compare(codec, rest, left))
+        result.took(0, compare(codec, nothing, nothing, left))
     return result

@@ -12,7 +12,7 @@ from headrace.errors import ConfigError
 from headrace.log.base import Chunk, read_range
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.span import Span
-from headrace.models.catalog import Governance, governance, published
+from headrace.models.catalog import Governance, governance
 from headrace.models.policy import answering, route_point
 from headrace.models.session import runtime_fingerprint
 from headrace.models.signing import Trust
@@ -23,6 +23,8 @@ from headrace.replay.scorers import Scorers
 from headrace.why.find import Place, where
 
 Row = dict[str, Any]
+STANDS = "@"
+"""Where a record stands, among its fields."""
 Again = Callable[[PipelineLog, int, int], Row | None]
 """Makes the features of the raw record at (partition, offset) again: the row, or None where there is none."""
 
@@ -96,7 +98,8 @@ def tell(topics: PipelineLog, place: Place, trust: Trust, features_again: Again,
     raw = None if raw_at is None else _row(topics, "raw", _record(topics, "raw", raw_at))
     state = governance(topics)
     activated = _activated(state, partition, prediction["marker_offset"])
-    manifest = next((p.manifest for m, p in published(topics).items() if m == prediction["model_id"]), None)
+    scorers = Scorers(topics, trust)
+    manifest = scorers.manifest(prediction["model_id"])
     return Story(
         prediction=prediction,
         raw=raw,
@@ -106,7 +109,7 @@ def tell(topics: PipelineLog, place: Place, trust: Trust, features_again: Again,
         model=None if manifest is None else _model(manifest),
         shadows=_shadows(topics, place, prediction),
         label=_label(topics, place, prediction),
-        score_again=_scored(topics, state, trust, at, chunk, features is not None),
+        score_again=_scored(topics, state, scorers, at, chunk, features is not None),
         features_again=None if raw is None or features is None else _made(topics, features, raw_at, features_again),
         others=[str(o) for o in others],
     )
@@ -118,14 +121,14 @@ def _record(topics: PipelineLog, name: str, place: Place) -> Chunk | None:
 
 
 def _row(topics: PipelineLog, name: str, chunk: Chunk | None) -> Row | None:
-    """The record as a row, with its coordinates."""
+    """The record as a row, with its coordinates under a name that no field can have."""
     if chunk is None:
         return None
     decoded = topics.codec(name).decode(chunk.values)
     frame = decoded.frame()
     if frame.is_empty():
         return None
-    return {"at": where(chunk.tp, int(chunk.offsets[0])), **frame.row(0, named=True)}
+    return {STANDS: where(chunk.tp, int(chunk.offsets[0])), **frame.row(0, named=True)}
 
 
 def _activated(state: Governance, partition: int, marker: int) -> Activated | None:
@@ -225,10 +228,11 @@ def _label(topics: PipelineLog, place: Place, prediction: Row) -> Row | None:
     return None
 
 
-def _scored(topics: PipelineLog, state: Governance, trust: Trust, at: Place, there: Chunk, features: bool) -> Checked:
+def _scored(
+    topics: PipelineLog, state: Governance, scorers: Scorers, at: Place, there: Chunk, features: bool
+) -> Checked:
     if not features:
         return Checked(False, "the features record is not on the log any more")
-    scorers = Scorers(topics, trust)
     codec = topics.codec("predictions")
     mine = codec.decode(there.values).frame().row(0, named=True)
     for again in rescored(topics, scorers, state.timeline, at.partition, Span(at.offset, at.offset + 1)):
@@ -238,7 +242,7 @@ def _scored(topics: PipelineLog, state: Governance, trust: Trust, at: Place, the
         part = "shadow" if mine["route"] == "shadow" else "answer"
         same = pl.col("model_id") == mine["model_id"] if part == "shadow" else pl.col("route") != "shadow"
         places = frame.with_row_index("n").filter(same)["n"].to_numpy()
-        found = compare(codec, again._replace(values=again.values[places], keys=again.keys[places]), there)
+        found = compare(codec, again.keys[places], again.values[places], there)
         if found.differences:
             return Checked(False, found.differences[0].what)
         if found.other_runtime:

@@ -13,13 +13,14 @@ from headrace.codec.topic import Decoded
 from headrace.errors import ConfigError
 from headrace.log.base import Chunk, read_range
 from headrace.log.pipeline_log import PipelineLog
+from headrace.log.span import Span
 from headrace.models.feeding import Matrix
 from headrace.models.session import ScoringModel
+from headrace.replay.bounds import Bounds, spans
 from streams.whatif.rows import ANSWERS, LABELS, Ranges, rows
 
 CHUNK = 50_000
 TOPICS = ("features", "predictions", "examples")
-Span = tuple[int, int]
 
 
 class Read(NamedTuple):
@@ -46,23 +47,14 @@ class Past:
     def __init__(self, topics: PipelineLog, window: Window) -> None:
         self._topics = topics
         log, names = topics.log, {name: topics.topic(name) for name in TOPICS}
-        committed = log.committed(f"{topics.pipeline.name}.infer")
-        bounds = {name: log.bounds(full) for name, full in names.items()}
-        starts = {name: {p: first for p, (first, _) in found.items()} for name, found in bounds.items()}
+        committed = spans(topics, Bounds(window.start, window.stop))
+        self.ranges: dict[int, Span] = {p: span for p, span in sorted(committed.items()) if span.start < span.stop}
         self._ends = {name: log.high_watermarks(full) for name, full in names.items()}
-        stops = self._ends["features"]
-        if window.start is not None:
-            starts["features"] = log.offsets_at(names["features"], window.start)
-            # An answer or an example comes after its features record; clocks may differ.
-            starts |= {name: log.offsets_at(names[name], window.start - SKEW) for name in TOPICS[1:]}
-        if window.stop is not None:
-            stops = log.offsets_at(names["features"], window.stop)
-        self._starts = starts
-        self.ranges: dict[int, Span] = {}
-        for p, start in sorted(starts["features"].items()):
-            stop = min(stops[p], committed.get(topics.tp("features", p), 0))
-            if start < stop:
-                self.ranges[p] = (start, stop)
+        # An answer or an example comes after its features record; clocks may differ.
+        if window.start is None:
+            self._starts = {name: {p: first for p, (first, _) in log.bounds(t).items()} for name, t in names.items()}
+        else:
+            self._starts = {name: log.offsets_at(t, window.start - SKEW) for name, t in names.items()}
         if not self.ranges:
             raise ConfigError(
                 f"infer has gone through no record of {names['features']} in that range: widen --from and --to, or run "
@@ -103,7 +95,7 @@ class Past:
         for _, decoded in self._chunks("predictions", p, self._span("predictions", p), advanced):
             frame = decoded.frame(names=["offset", "route", "model_id", "outputs"])
             found.append(
-                frame.filter(pl.col("route") != "shadow", _within("offset", span)).select(
+                frame.filter(pl.col("route") != "shadow", span.holds("offset")).select(
                     pl.col("offset").alias("o"),
                     pl.col("model_id").cast(pl.Categorical).alias("model"),
                     # A score that is not there is as good as one that is no number.
@@ -121,11 +113,11 @@ class Past:
                 pl.col("label").cast(pl.Float32),
                 pl.Series("example", chunk.offsets[decoded.places()], dtype=pl.Int64),
             )
-            found.append(frame.filter(_within("o", span)))
+            found.append(frame.filter(span.holds("o")))
         return pl.concat(found).unique("o", keep="first", maintain_order=True)
 
     def _span(self, name: str, p: int) -> Span:
-        return self._starts[name].get(p, 0), self._ends[name].get(p, 0)
+        return Span(self._starts[name].get(p, 0), self._ends[name].get(p, 0))
 
     def _chunks(
         self, name: str, p: int, span: Span, advanced: Callable[[int], None]
@@ -145,7 +137,3 @@ def scored(model: ScoringModel, features: Matrix) -> np.ndarray[tuple[int], np.d
     if len(fit):
         scores[fit] = model.score(features if len(fit) == len(features) else features[fit])[:, 0]
     return scores
-
-
-def _within(column: str, span: Span) -> pl.Expr:
-    return (pl.col(column) >= span[0]) & (pl.col(column) < span[1])

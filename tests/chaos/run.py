@@ -1,4 +1,7 @@
-"""One chaos run: the stack, the load, the faults one after the other, and the audit at the end."""
+"""One chaos run: the stack, the load, the faults one after the other, and the audit at the end.
+
+Where it sleeps, that is how long a fault lasts: what comes of it is waited for.
+"""
 
 from __future__ import annotations
 
