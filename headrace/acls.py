@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from headrace.pipeline import Pipeline
 from headrace.topics import TOPICS
 
-PROCESSORS = ("preprocess", "infer", "join", "retrain", "govern", "monitor")
+PROCESSORS = ("preprocess", "infer", "join", "retrain", "govern", "monitor", "forward")
 PRODUCER = "producer"
 READER_GROUP = "headrace-reader"
 """The group that readers without a group name: nothing is ever committed to it, but a client looks where it lives."""

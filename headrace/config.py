@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,10 +22,48 @@ STACK_FILE = "stack.json"
 SECURE, CLIENTS = "secure", "clients"
 """Folder of certificates and credentials in the state folder of a stack that asks who speaks, and that of clients."""
 ADMIN = "admin"
-PRINCIPALS = (ADMIN, "producer", "preprocess", "infer", "join", "retrain", "govern", "monitor")
+PRINCIPALS = (ADMIN, "producer", "preprocess", "infer", "join", "retrain", "govern", "monitor", "forward")
 """Who has credentials there: people and operators, those who push events, and each processor."""
 KEYS, STACK_KEY = "keys", "stack"
 """Folder of keys in the state folder, and the name of the pair that the embedded stack makes."""
+
+
+class Search(BaseModel):
+    """Where the search engine is, Elasticsearch or OpenSearch, and who asks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = ""
+    """``http://host:port`` or ``https://...``; empty: the embedded stack's."""
+    username: str = ""
+    password: str = ""
+    api_key: str = ""
+    """Instead of a name and a password: an Elasticsearch API key, as it is given out (base64)."""
+    ca: Path | None = None
+    """Certificates (PEM file) that the engine's is checked against; none: those of the system."""
+
+
+class Fluentd(BaseModel):
+    """Receivers of the forward protocol, and how they are spoken to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    receivers: list[str] = []
+    """``host:port`` of each; the first that answers is used, the others are there for when it does not."""
+    shared_key: str = ""
+    """The key of Fluentd's ``<security>``; empty: the receivers ask for none."""
+    username: str = ""
+    password: str = ""
+    tls: bool = False
+    ca: Path | None = None
+    """Certificates (PEM file) that the receivers' are checked against; none: those of the system."""
+    certificate: Path | None = None
+    key: Path | None = None
+    """Our own certificate and its private key (PEM files), for receivers that ask for one."""
+    compress: bool = False
+    """Whether messages are sent gzipped."""
+    ack_timeout: float = 30.0
+    """Seconds to wait for a receiver to say that it has a message."""
 
 
 class Settings(BaseSettings):
@@ -73,6 +111,14 @@ class Settings(BaseSettings):
     """Whether models without a signature are used."""
     mlflow_uri: str = ""
     """MLflow tracking URI; empty: no tracking."""
+    forward_to: Literal["search", "fluentd"] = "search"
+    """Where documents go: to the search engine itself, or to Fluentd, which brings them there."""
+    search: Search = Search()
+    """The search engine."""
+    fluentd: Fluentd = Fluentd()
+    """The receivers of ``forward_to = "fluentd"``."""
+    forward_secret: str = ""
+    """Key of the hashes that stand in documents in place of personal data."""
 
     @classmethod
     def settings_customise_sources(
