@@ -218,6 +218,7 @@ class DeadLetter(Record):
     key: bytes | None = None
     value: bytes | None = None
     traceback: str | None = None
+    at: datetime | None = None
 
 
 class DeadRetry(Record):

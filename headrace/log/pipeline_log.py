@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -136,6 +137,7 @@ class PipelineLog:
             "key": keys,
             "value": _cut(chunk.values[places]),
             "traceback": trace,
+            "at": time.time_ns() // 1_000,
         }
         letters = self.codec("dead").encode_columns(len(places), columns)
         return [Output(self.tp("dead", chunk.tp.partition), keys, letters)]
