@@ -137,9 +137,9 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: no Kafka is named and no embedded stack runs in the state folder.
         """
-        if self.bootstrap and self.registry_url:
-            return self.with_keys()
         stack = running_stack(self.state)
+        if self.bootstrap and self.registry_url:
+            return self._with_search(stack).with_keys()
         if stack is None:
             missing = "Kafka" if not self.bootstrap else "schema registry"
             raise ConfigError(
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
             "bootstrap": self.bootstrap or stack["kafka"]["bootstrap"],
             "registry_url": self.registry_url or stack["registry"]["url"],
         }
-        return self.model_copy(update=update).with_keys()
+        return self.model_copy(update=update)._with_search(stack).with_keys()
 
     def as_principal(self, name: str) -> Settings:
         """These settings with the credentials of a principal, where the embedded stack asks who speaks.
@@ -162,6 +162,12 @@ class Settings(BaseSettings):
             return self
         own: dict[str, str] = json.loads((self.state / SECURE / CLIENTS / f"{name}.json").read_text())
         return self.model_copy(update={"kafka": {**own, **self.kafka}})
+
+    def _with_search(self, stack: dict[str, Any] | None) -> Settings:
+        engine = stack.get("search") if stack and stack["kafka"]["bootstrap"] == self.bootstrap else None
+        if self.search.url or not engine:
+            return self
+        return self.model_copy(update={"search": self.search.model_copy(update={"url": engine["url"]})})
 
     def with_keys(self) -> Settings:
         """These settings with the keys of the embedded stack's folder, where there are such and none were given."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -85,6 +85,29 @@ class Gates:
     contract: Mode = "block"
 
 
+FORWARDED = ("predictions", "outcomes", "metrics", "decisions", "dead")
+"""Topics whose records can leave for a search engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forward:
+    """What of the log leaves for the search engine, and what of it stays behind.
+
+    Fields are named by topic: ``outcomes.key``, ``predictions.features.carrier``; ``*.key`` is that of every topic that
+    has one. What stays behind is still in the log.
+    """
+
+    topics: tuple[str, ...] = FORWARDED
+    drop: tuple[str, ...] = ()
+    """Fields that are left out."""
+    hash: tuple[str, ...] = ()
+    """Fields that a keyed hash (HMAC-SHA-256) stands in for: one word for one value, but which, nobody can say."""
+    truncate: Mapping[str, int] = field(default_factory=dict)
+    """String field -> how many of its characters leave."""
+    period: Literal["day", "month", "all"] = "month"
+    """Span of event time that an index holds; what is kept for so long is dropped by whole indices."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """An ML pipeline on Kafka, as its user declares it.
@@ -126,6 +149,7 @@ class Pipeline:
     training: Training = field(default_factory=Training)
     drift: Drift = field(default_factory=Drift)
     gates: Gates = field(default_factory=Gates)
+    forward: Forward = field(default_factory=Forward)
     times: tuple[datetime, datetime] = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
     """Event times from the first to the last are taken for such; others are dead-lettered."""
     failure_limit: float = 0.5
@@ -146,6 +170,11 @@ class Pipeline:
                 )
         if not isinstance(fields[self.event_time], pl.Datetime):
             raise SchemaError(f"pipeline {self.name}: {self.event_time} must be timestamp-micros or -millis")
+        if elsewhere := set(self.forward.topics) - set(FORWARDED):
+            raise SchemaError(
+                f"pipeline {self.name}: {', '.join(sorted(elsewhere))} cannot be forwarded; "
+                f"what can is {', '.join(FORWARDED)}"
+            )
         unknown = {*self.categorical, *self.drift.ignore} - set(self.inputs)
         unknown |= set(self.groups) - set(self.feature_columns)
         if unknown:

@@ -45,7 +45,7 @@ def log_lines(worker: str) -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for chatty in ("httpx2", "httpcore2"):
+    for chatty in ("httpx2", "httpcore2", "elastic_transport"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

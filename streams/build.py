@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from headrace.config import Settings
 from headrace.log.base import Log
 from headrace.log.loop import ExactlyOnceLoop, LoopConfig
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import Processor
+
+if TYPE_CHECKING:
+    from streams.forward.route import Route
+    from streams.forward.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,25 @@ def _monitor(place: Place) -> Processor:
     return Monitor(place.topics)
 
 
+def _forward(place: Place) -> Processor:
+    from streams.forward.processor import Forward
+    from streams.forward.shape import shapes
+
+    found = shapes(place.topics.pipeline, place.settings.forward_secret)
+    return Forward(place.topics, found, _route(place.settings, found))
+
+
+def _route(settings: Settings, found: dict[str, Shape]) -> Route:
+    if settings.forward_to == "fluentd":
+        from streams.forward.fluentd import FluentdRoute
+
+        return FluentdRoute(settings.fluentd)
+    from streams.forward.bulk import SearchRoute
+    from streams.forward.engine import Engine
+
+    return SearchRoute(Engine(settings.search), list(found.values()))
+
+
 PROCESSORS: dict[str, Callable[[Place], Processor]] = {
     "preprocess": _preprocess,
     "infer": _infer,
@@ -74,6 +98,7 @@ PROCESSORS: dict[str, Callable[[Place], Processor]] = {
     "retrain": _retrain,
     "govern": _govern,
     "monitor": _monitor,
+    "forward": _forward,
 }
 
 

@@ -17,6 +17,7 @@ Rule = Literal[
     "evidence",
     "recomputed",
     "replayed",
+    "indexed",
 ]
 
 RULES: dict[Rule, str] = {
@@ -30,6 +31,7 @@ RULES: dict[Rule, str] = {
     "evidence": "each activation follows an order, and each approval was given on the gate results before it",
     "recomputed": "the processors' own functions give these outcomes, no fewer and no others",
     "replayed": "scored again, each record gives the same prediction, bit for bit",
+    "indexed": "the search engine holds each record that was forwarded, once, and nothing else",
 }
 
 LISTED = 1000

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from headrace.audit.audit import audit as judge
 from headrace.audit.report import RULES, Report
+from headrace.audit.scope import Window
 from headrace.cli.connect import (
     JsonOption,
     KafkaOption,
@@ -24,6 +25,8 @@ from headrace.cli.connect import (
 from headrace.cli.extras import platform_module
 from headrace.cli.progress import Bar
 from headrace.cli.times import window
+from headrace.config import Settings
+from headrace.log.pipeline_log import PipelineLog
 from headrace.models.signing import Trust
 
 SHOWN = 50
@@ -48,6 +51,9 @@ def audit(
             help="Run the pipeline's functions and models again, to see whether a result is missing or another."
         ),
     ] = True,
+    search: Annotated[
+        bool, typer.Option("--search", help="Hold the search engine's documents against the log too.")
+    ] = False,
     kafka: KafkaOption = None,
     registry: RegistryOption = None,
     state: StateOption = None,
@@ -66,12 +72,26 @@ def audit(
     again = platform_module("streams.recompute").recompute if recompute else None
     with Bar() as bar:
         report = judge(there, again, Trust.of(settings), judged, bar, replay=recompute)
+        if search:
+            hold_to_search(there, settings, report, judged, bar)
     if as_json:
         typer.echo(json.dumps(report.plain()))
     else:
         _show(report, pipeline)
     if not report.ok:
         raise typer.Exit(1)
+
+
+def hold_to_search(topics: PipelineLog, settings: Settings, report: Report, judged: Window, bar: Bar) -> None:
+    """The audit's last rule, which needs the search engine."""
+    shape, engine, indexed = (
+        platform_module(f"streams.forward.{n}", "forward") for n in ("shape", "engine", "indexed")
+    )
+    there = engine.Engine(settings.search)
+    try:
+        indexed.indexed(topics, shape.shapes(topics.pipeline, settings.forward_secret), there, report, judged, bar)
+    finally:
+        there.close()
 
 
 def _show(report: Report, pipeline: str) -> None:

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    processor: Annotated[str, typer.Argument(help="preprocess, infer, join, retrain, govern or monitor.")],
+    processor: Annotated[str, typer.Argument(help="preprocess, infer, join, retrain, govern, monitor or forward.")],
     pipeline: Annotated[
         str, typer.Option(help="A name from headrace.toml, or module:attribute, or file.py:attribute.")
     ],

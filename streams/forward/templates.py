@@ -26,6 +26,8 @@ SHORT_PROSE = 256
 LEAST_FIELDS_LIMIT = 1000
 """The engine's own limit on the fields of an index."""
 PRIORITY = 500
+META = {"managed_by": "headrace"}
+"""Says of a template whose it is."""
 
 _KEYWORD: Mapping = {"type": "keyword", "ignore_above": LONGEST_KEYWORD}
 _PROSE: Mapping = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": SHORT_PROSE}}}
@@ -42,7 +44,7 @@ _KINDS: dict[str, Mapping] = {
     "enum": _KEYWORD,
     "bytes": {"type": "binary"},
     "fixed": {"type": "binary"},
-    "map": {"type": "flat_object"},  # its keys are data: as fields of the index they would grow without end
+    "map": {"type": "object", "enabled": False},  # its keys are data: as fields they would grow without end
 }
 _LOGICAL: dict[str, Mapping] = {
     "date": {"type": "date", "format": "strict_date"},
@@ -53,12 +55,20 @@ _LOGICAL: dict[str, Mapping] = {
     "decimal": {"type": "double"},  # for ranges and sums; the document itself keeps every digit
 }
 COORDINATES: dict[str, Mapping] = {
+    "@id": _KEYWORD,
     "@topic": _KEYWORD,
     "@partition": {"type": "integer"},
     "@offset": {"type": "long"},
     "@record": _KEYWORD,
+    "@time": _DATE,
+    "@not_finite": _KEYWORD,
 }
-"""Where a record stands in the log, and the full name of its type."""
+"""The document's id and what it is made of, where a record stands in the log; the name of its type; when what it tells
+of happened; and which of its numbers are no numbers to JSON (NaN, infinities), which is why they are null here."""
+FEATURES = "features"
+"""Field of a prediction's document that holds what was scored."""
+TIMES = {"Prediction": "event_time", "Outcome": "event_time", "Metric": "window_end"}
+"""Record type -> the field that says when; the others have a field ``at``."""
 
 
 def alias(pipeline: Pipeline, topic: Topic) -> str:
@@ -75,24 +85,36 @@ def alias(pipeline: Pipeline, topic: Topic) -> str:
     return f"{pipeline.name}-{topic.name}"
 
 
-def template(pipeline: Pipeline, topic: Topic) -> Mapping:
-    """The body of ``PUT _index_template/ALIAS``: indices named ``ALIAS.*`` hold the topic's records, no other field.
+def properties(pipeline: Pipeline, topic: Topic) -> dict[str, Mapping]:
+    """The fields of a topic's documents, but those of :data:`COORDINATES`.
 
     Raises:
-        ConfigError: the engine does not take the pipeline's name.
         SchemaError: two record types of the topic have a field of one name and different types.
     """
-    name = alias(pipeline, topic)
-    properties = {**_merged(topic.schemas(pipeline), topic.name), **COORDINATES}
-    limit = max(LEAST_FIELDS_LIMIT, fields_in(properties))
+    found = _merged(topic.schemas(pipeline), topic.name)
+    if topic.name != "predictions":
+        return found
+    scored = properties_of(pipeline.feature_schema)
+    return {**found, FEATURES: {"type": "object", "properties": {n: scored[n] for n in pipeline.feature_columns}}}
+
+
+def template(name: str, fields: dict[str, Mapping]) -> Mapping:
+    """The body of ``PUT _index_template/NAME``: indices named ``NAME.*`` hold these fields, no others."""
     return {
         "index_patterns": [f"{name}.*"],
         "priority": PRIORITY,
-        "template": {
-            "settings": {"index.number_of_shards": 1, "index.mapping.total_fields.limit": limit},
-            "mappings": {"dynamic": "strict", "properties": properties},
-            "aliases": {name: {}},
-        },
+        "meta": META,
+        "template": index(name, fields),
+    }
+
+
+def index(name: str, fields: dict[str, Mapping]) -> Mapping:
+    """The body of ``PUT INDEX`` for one that is found under ``name`` too."""
+    limit = max(LEAST_FIELDS_LIMIT, fields_in(fields))
+    return {
+        "settings": {"index.number_of_shards": 1, "index.mapping.total_fields.limit": limit},
+        "mappings": {"dynamic": "strict", "properties": fields},
+        "aliases": {name: {}},
     }
 
 
