@@ -10,7 +10,23 @@ import typer
 from rich.console import Console
 
 import headrace
-from headrace.cli import audit, data, dead, demo, keys, models, people, push, replay, reproduce, run, setup, stack, why
+from headrace.cli import (
+    audit,
+    data,
+    dead,
+    demo,
+    forward,
+    keys,
+    models,
+    people,
+    push,
+    replay,
+    reproduce,
+    run,
+    setup,
+    stack,
+    why,
+)
 from headrace.errors import HeadraceError
 
 app = typer.Typer(
@@ -37,7 +53,7 @@ def _root(
     """An event-driven ML platform on Kafka: the log is the platform."""
 
 
-for module in (stack, setup, push, run, models, people, dead, data, audit, replay, why, reproduce, keys, demo):
+for module in (stack, setup, push, run, models, people, dead, data, audit, replay, why, reproduce, forward, keys, demo):
     module.register(app)
 
 

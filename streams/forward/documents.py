@@ -25,8 +25,8 @@ ISO = "%Y-%m-%dT%H:%M:%S%.6fZ"
 PERIODS = {"day": "%Y-%m-%d", "month": "%Y-%m", "all": "all"}
 TIMELESS = "all"
 """Period of documents that have no time."""
-YEARS = (1, 9999)
-"""Years that have an index of their own."""
+YEARS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+"""Years 1 to 9999, in microseconds since 1970: what a calendar's date can say."""
 
 
 def document_id(topic: str, partition: int, offset: int) -> str:
@@ -78,7 +78,7 @@ class Documenter:
             pl.lit(partition).alias("@partition"),
             pl.Series("@offset", offsets),
             pl.lit(full_name(self.shape.topic.schemas(self.pipeline)[kind])).alias("@record"),
-            times.dt.to_string(ISO).alias("@time"),
+            _iso(pl.lit(times)).alias("@time"),
             *([odd] if odd is not None else []),
         )
         out = BytesIO()
@@ -87,13 +87,10 @@ class Documenter:
 
     def _targets(self, times: Places) -> list[str]:
         """The index of each document: that of its period of event time."""
-        known = pl.Series(times).replace(_NEVER, None).cast(pl.Datetime("us", "UTC"))
-        named = known.dt.to_string(PERIODS[self.pipeline.forward.period])
-        inside = known.dt.year().is_between(*YEARS)
-        return [
-            f"{self.shape.alias}.{period if fits else TIMELESS}"
-            for period, fits in zip(named.to_list(), inside.to_list(), strict=True)
-        ]
+        inside = pl.Series((times >= YEARS[0]) & (times <= YEARS[1]))
+        known = pl.Series(times).clip(*YEARS).cast(pl.Datetime("us", "UTC"))
+        named = known.dt.to_string(PERIODS[self.pipeline.forward.period]).set(~inside, TIMELESS)
+        return [f"{self.shape.alias}.{period}" for period in named.to_list()]
 
 
 _NEVER = -(2**63)
@@ -109,12 +106,19 @@ def _json(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         case pl.Binary():
             return value.bin.encode("base64")
         case pl.Datetime():
-            return value.dt.to_string(ISO)
+            return _iso(value)
         case pl.List(inner=pl.DataType() as inner):
             return value.list.eval(_json(pl.element(), inner))
         case pl.Struct(fields=fields):
             return value.struct.with_fields(_json(pl.field(f.name), _made(f.dtype)) for f in fields)
     return value
+
+
+def _iso(time: pl.Expr) -> pl.Expr:
+    """A time in words; one that no calendar has in words that the engine refuses, for it must not stop the others."""
+    micros = time.dt.cast_time_unit("us").to_physical()
+    text = micros.clip(*YEARS).cast(pl.Datetime("us", "UTC")).dt.to_string(ISO)
+    return pl.when(micros.is_between(*YEARS)).then(text).otherwise(pl.format("{} microseconds from 1970", micros))
 
 
 def _not_finite(frame: pl.DataFrame) -> pl.Series | None:

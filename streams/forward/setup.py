@@ -23,15 +23,25 @@ def prepare(engine: Engine, shapes: Sequence[Shape]) -> None:
         Unavailable: the engine is away.
     """
     for shape in shapes:
-        _refuse_others(engine, shape)
-        try:
-            with engine.asked(f"template {shape.alias}"):
-                engine.client.indices.put_index_template(name=shape.alias, **template(shape.alias, shape.fields))
-        except Unavailable:
-            raise
-        except HeadraceError as e:
-            raise ConfigError(str(e)) from None
+        put_template(engine, shape)
         _adapt(engine, shape)
+
+
+def put_template(engine: Engine, shape: Shape) -> None:
+    """Have indices that come to be hold these documents.
+
+    Raises:
+        ConfigError: the name is taken, or the engine does not take the template.
+        Unavailable: the engine is away.
+    """
+    _refuse_others(engine, shape)
+    try:
+        with engine.asked(f"template {shape.alias}"):
+            engine.client.indices.put_index_template(name=shape.alias, **template(shape.alias, shape.fields))
+    except Unavailable:
+        raise
+    except HeadraceError as e:
+        raise ConfigError(str(e)) from None
 
 
 def _refuse_others(engine: Engine, shape: Shape) -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from headrace.audit.report import Report
+from headrace.codec.writing import ColumnValues
 from headrace.config import Search, Settings
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
-from headrace.log.base import read_all
+from headrace.log.base import Output, read_all
+from headrace.log.pipeline_log import PipelineLog
 from headrace.pipeline import FORWARDED
 from streams.forward.documents import document_id
 from streams.forward.engine import Engine
 from streams.forward.indexed import indexed
 from streams.forward.shape import shapes
-from tests.integration.platform import Platform
+from tests.integration.conftest import everything
+from tests.integration.platform import REFERENCE, Platform, clicks
 from tests.waiting import wait_for
 
 
@@ -76,18 +82,65 @@ def source_of(engine: Engine, alias: str, id_: str) -> dict[str, Any]:
     return dict(found["hits"]["hits"][0]["_source"])
 
 
-def test_the_index_holds_what_the_topics_hold(good: Platform, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADRACE_SEARCH__URL", engine.url)
-    with good.running("forward-0"):
-        wait_for(lambda: passed_on(good), 60, "all to be passed on")
-    name = good.topics.pipeline.name
-    assert {n: ids_of(engine, f"{name}-{n}") for n in FORWARDED} == {n: coordinates(good, n) for n in FORWARDED}
-    report = judged(good, engine)
+@pytest.fixture(scope="module")
+def forwarded(settings: Settings, searching: Stack, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """A log of its own with everything on it, all of it in the engine."""
+    platform = everything(settings, tmp_path_factory.mktemp("forwarded"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADRACE_SEARCH__URL", searching.search_url)
+        with platform.running("forward-0"):
+            wait_for(lambda: passed_on(platform), 60, "all to be passed on")
+    return platform
+
+
+@pytest.fixture(autouse=True)
+def _named(searching: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_SEARCH__URL", searching.search_url)
+
+
+def headrace(platform: Platform, engine: Engine, command: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the pipeline as its user does."""
+    settings = platform.settings
+    environment = os.environ | {
+        "TOY_PIPELINE": platform.topics.pipeline.name,
+        "HEADRACE_BOOTSTRAP": settings.bootstrap,
+        "HEADRACE_REGISTRY_URL": settings.registry_url,
+        "HEADRACE_STATE": str(settings.state),
+        "HEADRACE_UNSIGNED_MODELS": "accept",
+        "HEADRACE_SEARCH__URL": engine.url,
+    }
+    cmd = [sys.executable, "-m", "headrace", command, REFERENCE, *args]
+    return subprocess.run(cmd, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def forge(topics: PipelineLog, event_time: int, outputs: list[float]) -> bytes:
+    """A prediction that no worker made, of features that never were."""
+    columns: dict[str, ColumnValues] = {
+        "id": "forged",
+        "key": "k",
+        "event_time": event_time,
+        "partition": 1,
+        "offset": 10**12,
+        "model_id": "m",
+        "marker_offset": 0,
+        "route": "champion",
+        "outputs": np.array([outputs], dtype=np.float32),
+        "runtime": "r",
+    }
+    (value,) = topics.codec("predictions").encode_columns(1, columns)
+    assert value is not None
+    return value
+
+
+def test_the_index_holds_what_the_topics_hold(forwarded: Platform, engine: Engine) -> None:
+    name = forwarded.topics.pipeline.name
+    assert {n: ids_of(engine, f"{name}-{n}") for n in FORWARDED} == {n: coordinates(forwarded, n) for n in FORWARDED}
+    report = judged(forwarded, engine)
     assert (report.violations, report.notes) == ([], {})
-    rows = good.rows("predictions")
+    rows = forwarded.rows("predictions")
     row = rows.row(0, named=True)
-    scored = good.rows("features").filter(p=row["p"], o=row["offset"]).row(0, named=True)
-    id_ = document_id(good.topics.topic("predictions"), row["p"], row["o"])
+    scored = forwarded.rows("features").filter(p=row["p"], o=row["offset"]).row(0, named=True)
+    id_ = document_id(forwarded.topics.topic("predictions"), row["p"], row["o"])
     found = source_of(engine, f"{name}-predictions", id_)
     assert found == {
         "id": row["id"],
@@ -100,11 +153,93 @@ def test_the_index_holds_what_the_topics_hold(good: Platform, engine: Engine, mo
         "route": row["route"],
         "outputs": [pytest.approx(score, rel=1e-6) for score in row["outputs"]],
         "runtime": row["runtime"],
-        "features": {n: scored[n] for n in good.topics.pipeline.feature_columns},
+        "features": {n: scored[n] for n in forwarded.topics.pipeline.feature_columns},
         "@id": id_,
-        "@topic": good.topics.topic("predictions"),
+        "@topic": forwarded.topics.topic("predictions"),
         "@partition": row["p"],
         "@offset": row["o"],
         "@record": "headrace.Prediction",
         "@time": f"{row['event_time']:%Y-%m-%dT%H:%M:%S.%fZ}",
     }
+
+
+def test_what_is_missing_twice_or_strange_is_named(forwarded: Platform, engine: Engine) -> None:
+    topic, name = forwarded.topics.topic("predictions"), f"{forwarded.topics.pipeline.name}-predictions"
+    rows = forwarded.rows("predictions")
+    (lost, twice), partition = rows.filter(p=0)["o"].head(2).to_list(), 0
+    index = f"{name}.2024-01"
+    client = engine.client
+    client.delete(index=index, id=document_id(topic, partition, lost))
+    again = source_of(engine, name, document_id(topic, partition, twice))
+    client.index(index=f"{name}.2024-02", id=document_id(topic, partition, twice), document=again)
+    beyond = int(rows.filter(p=0)["o"].max()) + 1000  # type: ignore[arg-type]
+    strange = {**again, "@offset": beyond, "@id": document_id(topic, partition, beyond)}
+    client.index(index=index, id=document_id(topic, partition, beyond), document=strange)
+    elsewhere = {**again, "@topic": "another", "@partition": 77}
+    client.index(index=index, id="another-77-1", document=elsewhere)
+
+    report = judged(forwarded, engine)
+    assert {(v.offset, v.what.split(":")[0]) for v in report.violations} == {
+        (lost, "it was passed on, and is not in the search engine"),
+        (twice, "it is in the search engine twice, in two indices"),
+        (beyond, "the search engine holds a document of it, and the log has no such record"),
+        (-1, f"1 documents under {name} are of no partition of this topic"),
+    }
+    refused = headrace(forwarded, engine, "forward", "--rebuild", "--topic", "predictions")
+    assert refused.returncode == 1
+    assert "1 documents under" in refused.stderr
+    made = headrace(forwarded, engine, "forward", "--rebuild", "--topic", "predictions", "--force", "--json")
+    assert made.returncode == 0, made.stderr
+    (said,) = json.loads(made.stdout)
+    assert (said["topic"], said["documents"], said["refused"]) == ("predictions", rows.height, [])
+    assert said["dropped"] == [index, f"{name}.2024-02"]
+    assert judged(forwarded, engine).violations == []
+    assert ids_of(engine, name) == coordinates(forwarded, "predictions")
+
+
+def test_an_index_is_made_anew_while_records_come(forwarded: Platform, engine: Engine) -> None:
+    """Afterwards it holds what the log holds, and what comes later finds its way."""
+    name = f"{forwarded.topics.pipeline.name}-predictions"
+    before = forwarded.rows("predictions").height
+    with forwarded.running("preprocess-0", "infer-0", "forward-0"):
+        forwarded.push(clicks(700, 200, labelled=False))
+        for _ in range(2):
+            made = headrace(forwarded, engine, "forward", "--rebuild", "--json")
+            assert made.returncode == 0, made.stderr
+            forwarded.push(clicks(900, 50, labelled=False))
+        forwarded.wait_rows("predictions", before + 300)
+        wait_for(lambda: passed_on(forwarded), 60, "all to be passed on")
+    assert judged(forwarded, engine).violations == []
+    assert ids_of(engine, name) == coordinates(forwarded, "predictions")
+    state = headrace(forwarded, engine, "forward", "--json")
+    rows = {row["topic"]: row for row in json.loads(state.stdout)}
+    assert {n: row["documents"] for n, row in rows.items()} == {n: len(coordinates(forwarded, n)) for n in FORWARDED}
+    assert {row["lag"] for row in rows.values()} == {0}
+    audited = headrace(forwarded, engine, "audit", "--search", "--json", "--no-recompute")
+    lines = {line["subject"]: line for line in json.loads(audited.stdout)["lines"] if line["rule"] == "indexed"}
+    assert {n: line["checked"] for n, line in lines.items()} == {n: len(coordinates(forwarded, n)) for n in FORWARDED}
+    assert audited.returncode == 0, audited.stdout
+
+
+def test_what_the_engine_refuses_is_a_dead_letter_with_its_reason(forwarded: Platform, engine: Engine) -> None:
+    """A time that no calendar has; NaN, for which JSON has no word, is said beside."""
+    topics = forwarded.topics
+    odd = forge(topics, 2**62, [0.5]), forge(topics, 0, [float("nan")]), forge(topics, 253402300799_999999, [0.25])
+    writer = forwarded.log.writer("forger")
+    writer.begin()
+    ((first, second, third),) = writer.write_tracked([Output(topics.tp("predictions", 1), [b"k"] * 3, list(odd))])
+    writer.commit()
+    writer.close()
+    with forwarded.running("forward-0"):
+        wait_for(lambda: passed_on(forwarded), 60, "all to be passed on")
+    letters = forwarded.rows("dead").filter(stage="forward")
+    assert letters.select("code", "topic", "partition", "offset").rows() == [
+        ("search_refused", topics.topic("predictions"), 1, first)
+    ]
+    assert "failed to parse date field" in letters["reason"][0]
+    name = f"{topics.pipeline.name}-predictions"
+    found = source_of(engine, name, document_id(topics.topic("predictions"), 1, second))
+    assert (found["outputs"], found["@not_finite"], found["features"]) == ([None], ["outputs"], None)
+    found = source_of(engine, name, document_id(topics.topic("predictions"), 1, third))
+    assert found["event_time"] == "9999-12-31T23:59:59.999999Z"
+    assert judged(forwarded, engine).violations == []
