@@ -1,0 +1,218 @@
+"""Documents reach the real engine, each once, through whatever stands between; what it refuses is named."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headrace.config import Search
+from headrace.embedded.kafka import Layout
+from headrace.embedded.stack import Stack
+from headrace.errors import ConfigError, Unavailable
+from headrace.pipeline import Forward
+from streams.forward import bulk
+from streams.forward.bulk import SearchRoute
+from streams.forward.engine import Engine
+from streams.forward.route import Documents
+from streams.forward.shape import Shape, shapes
+from tests.integration.platform import toy
+from tests.search_proxy import FAULTS, Fault, SearchProxy
+
+
+@pytest.fixture(scope="module")
+def searching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A search engine. The Kafka beside it is not used."""
+    state = tmp_path_factory.mktemp("searching") / "state"
+    with Stack(state, registry=False, search=True, layout=Layout(quick=True)) as stack:
+        yield stack
+
+
+@pytest.fixture
+def shape(unique: Callable[[str], str]) -> Shape:
+    """Of the outcomes of a pipeline of its own."""
+    return shapes(toy(unique("p")), "")["outcomes"]
+
+
+def documents(shape: Shape, count: int, start: int = 0, size: int = 20) -> Documents:
+    """Outcomes ``start`` to before ``start + count``."""
+    ids = [f"t-0-{i}" for i in range(start, start + count)]
+    bodies = [json.dumps({"@id": id_, "@offset": i, "id": "x" * size}).encode() for i, id_ in enumerate(ids, start)]
+    return Documents(
+        "outcomes", "headrace.p.outcomes", ids, [f"{shape.alias}.all"] * count, np.zeros(count, np.int64), bodies
+    )
+
+
+def held(engine: Engine, shape: Shape) -> list[str]:
+    """The ids under an alias, sorted by number."""
+    engine.client.indices.refresh(index=shape.alias)
+    found = engine.client.search(index=shape.alias, size=10_000, source=False)
+    return sorted((hit["_id"] for hit in found["hits"]["hits"]), key=lambda id_: int(id_.split("-")[-1]))
+
+
+@pytest.fixture
+def engine(searching: Stack) -> Iterator[Engine]:
+    engine = Engine(Search(url=searching.search_url))
+    yield engine
+    engine.close()
+
+
+def route_to(url: str, shape: Shape) -> SearchRoute:
+    return SearchRoute(Engine(Search(url=url)), [shape])
+
+
+@pytest.mark.parametrize("fault", ["429", "half", "413"])
+def test_an_engine_without_room_is_offered_them_again(
+    searching: Stack, engine: Engine, shape: Shape, fault: Fault
+) -> None:
+    sent = documents(shape, 100)
+    with SearchProxy(searching.search_url, [fault, fault]) as proxy:
+        route = route_to(proxy.url, shape)
+        assert route.send(sent) == []
+        route.close()
+    assert proxy.met == [fault, fault]
+    assert held(engine, shape) == sent.ids
+
+
+@pytest.mark.parametrize("fault", ["503", "lost", "unheard"])
+def test_an_engine_that_is_away_is_said_so_and_a_repeat_overwrites(
+    searching: Stack, engine: Engine, shape: Shape, fault: Fault
+) -> None:
+    sent = documents(shape, 100)
+    with SearchProxy(searching.search_url, [fault]) as proxy:
+        route = route_to(proxy.url, shape)
+        with pytest.raises(Unavailable, match=r"^search engine http://127.0.0.1:\d+"):
+            route.send(sent)
+        assert route.send(sent) == []
+        route.close()
+    assert held(engine, shape) == sent.ids
+
+
+def test_any_run_of_faults_ends_with_each_document_once(searching: Stack, engine: Engine, shape: Shape) -> None:
+    chance = random.Random(7)
+    faults = [chance.choice(FAULTS) for _ in range(40)]
+    with SearchProxy(searching.search_url, faults) as proxy:
+        route = route_to(proxy.url, shape)
+        taken = 0
+        while taken < 4_000:
+            batch = documents(shape, chance.randint(1, 300), taken)
+            try:
+                assert route.send(batch) == []
+            except Unavailable:
+                continue
+            taken += len(batch)
+        route.close()
+    assert sorted(proxy.met) == sorted(f for f in faults if f != "none")
+    assert held(engine, shape) == [f"t-0-{i}" for i in range(taken)]
+
+
+def test_a_request_too_large_is_split_down_to_the_document_that_is(
+    searching: Stack, engine: Engine, shape: Shape
+) -> None:
+    small, large = documents(shape, 50), documents(shape, 1, 50, size=30_000)
+    both = Documents(
+        "outcomes",
+        "t",
+        [*small.ids, *large.ids, "t-0-51"],
+        [small.targets[0]] * 52,
+        np.zeros(52, np.int64),
+        [*small.bodies, *large.bodies, small.bodies[0]],
+    )
+    with SearchProxy(searching.search_url, most=20_000) as proxy:
+        route = route_to(proxy.url, shape)
+        (refused,) = route.send(both)
+        route.close()
+    assert refused.place == 50
+    assert refused.reason.startswith("too large: the engine takes no request of 30,")
+    assert held(engine, shape) == [*small.ids, "t-0-51"]
+
+
+def test_an_engine_that_stays_full_is_away(searching: Stack, shape: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "PATIENCE_S", 0.3)
+    with SearchProxy(searching.search_url, ["429"] * 50) as proxy:
+        route = route_to(proxy.url, shape)
+        with pytest.raises(Unavailable, match=r"has had no room for 0\.3 s$"):
+            route.send(documents(shape, 10))
+        route.close()
+
+
+def test_many_requests_go_side_by_side_and_each_refusal_is_at_its_place(
+    searching: Stack, engine: Engine, shape: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "REQUEST_BYTES", 2_000)
+    sent = documents(shape, 300)
+    bad = {7: {"surprise": 1}, 120: {"@offset": "seven"}, 299: {"label_time": "tomorrow"}}
+    bodies = [json.dumps(bad[i]).encode() if i in bad else body for i, body in enumerate(sent.bodies)]
+    route = route_to(searching.search_url, shape)
+    refused = route.send(Documents(sent.kind, sent.tag, sent.ids, sent.targets, sent.times, bodies))
+    route.close()
+    assert [r.place for r in refused] == [7, 120, 299]
+    assert [r.reason.split(":")[0] for r in refused] == [
+        "strict_dynamic_mapping_exception",
+        "mapper_parsing_exception",
+        "mapper_parsing_exception",
+    ]
+    assert held(engine, shape) == [id_ for i, id_ in enumerate(sent.ids) if i not in bad]
+
+
+def test_an_index_of_somebody_else_is_refused_with_the_difference(engine: Engine, shape: Shape) -> None:
+    name = f"{shape.alias}.all"
+    engine.client.indices.create(
+        index=name, mappings={"properties": {"label": {"type": "keyword"}, "@offset": {"type": "date"}}}
+    )
+    route = SearchRoute(Engine(Search(url=engine.url)), [shape])
+    with pytest.raises(ConfigError) as refused:
+        route.send(documents(shape, 1))
+    route.close()
+    assert str(refused.value) == (
+        f"index {name} of {engine.url} has other mappings than outcomes needs: label is keyword, and would be double; "
+        "@offset is date, and would be long; its mapping is dynamic: true, ours is strict. "
+        "Move it away, or make it anew from the log: headrace forward --rebuild"
+    )
+
+
+def test_a_name_that_is_taken_is_refused(engine: Engine, shape: Shape) -> None:
+    engine.client.indices.create(index=shape.alias)
+    route = SearchRoute(Engine(Search(url=engine.url)), [shape])
+    with pytest.raises(
+        ConfigError, match=f"has an index named {shape.alias}, and headrace needs the name for an alias"
+    ):
+        route.send(documents(shape, 1))
+    engine.client.indices.delete(index=shape.alias)
+    engine.client.indices.put_index_template(name=shape.alias, index_patterns=["nobody*"])
+    with pytest.raises(ConfigError, match=f"has a template named {shape.alias} that is not headrace's"):
+        route.send(documents(shape, 1))
+    route.close()
+
+
+def test_fields_that_are_new_are_added_to_the_indices_there_are(
+    searching: Stack, engine: Engine, unique: Callable[[str], str]
+) -> None:
+    """As when a pipeline gains a feature, or what was dropped may leave."""
+    name = unique("p")
+    before, after = (
+        shapes(replace(toy(name), forward=Forward(drop=drop)), "")["outcomes"] for drop in (("outcomes.id",), ())
+    )
+    for shape, count in ((before, 0), (after, 5)):
+        route = SearchRoute(Engine(Search(url=searching.search_url)), [shape])
+        if not count:
+            plain = Documents(
+                "outcomes", "t", ["t-0-9"], [f"{shape.alias}.all"], np.zeros(1, np.int64), [b'{"@offset":9}']
+            )
+            assert route.send(plain) == []
+        assert route.send(documents(shape, count)) == []
+        route.close()
+    assert held(engine, after) == ["t-0-0", "t-0-1", "t-0-2", "t-0-3", "t-0-4", "t-0-9"]
+
+
+def test_no_address_and_a_wrong_one_are_said_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"^no search engine is named: start one with `headrace up --with search`"):
+        Engine(Search())
+    with pytest.raises(ConfigError, match=r"^search\.url = 'localhost:9200': "):
+        Engine(Search(url="localhost:9200"))
+    with pytest.raises(Unavailable, match=r"^search engine http://127.0.0.1:9 cannot be reached: "):
+        Engine(Search(url="http://127.0.0.1:9")).client.info()
