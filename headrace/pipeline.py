@@ -192,6 +192,11 @@ class Pipeline:
             raise SchemaError(f"pipeline {self.name}: features() must keep the column 'offset' as it came")
         if clash := RESERVED & set(columns):
             raise SchemaError(f"pipeline {self.name}: feature names taken by headrace: {', '.join(sorted(clash))}")
+        if odd := [name for name in columns if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]:
+            raise SchemaError(
+                f"pipeline {self.name}: feature {odd[0]!r} cannot be a field of an Avro record: "
+                "use letters, digits and _, and no digit first"
+            )
         return columns
 
     @cached_property

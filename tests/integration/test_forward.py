@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 
@@ -19,7 +22,9 @@ from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 from headrace.log.base import Output, read_all
 from headrace.log.pipeline_log import PipelineLog
+from headrace.orders import write
 from headrace.pipeline import FORWARDED
+from headrace.records import Rejection
 from streams.forward.documents import document_id
 from streams.forward.engine import Engine
 from streams.forward.indexed import indexed
@@ -243,3 +248,48 @@ def test_what_the_engine_refuses_is_a_dead_letter_with_its_reason(forwarded: Pla
     found = source_of(engine, name, document_id(topics.topic("predictions"), 1, third))
     assert found["event_time"] == "9999-12-31T23:59:59.999999Z"
     assert judged(forwarded, engine).violations == []
+
+
+def test_while_the_engine_is_away_forward_waits_and_says_so(
+    forwarded: Platform, searching: Stack, engine: Engine
+) -> None:
+    """It is killed while there are records to pass on, and so is forward; nothing is dead-lettered for it."""
+    letters = forwarded.rows("dead").height
+    before = forwarded.rows("predictions").height
+    name = f"{forwarded.topics.pipeline.name}-predictions"
+    with forwarded.running("preprocess-0", "infer-0"):
+        forwarded.push(clicks(2_000, 200, labelled=False))
+        forwarded.wait_rows("predictions", before + 200)
+        searching.stop_search()
+        first = forwarded.start("forward-1")
+        wait_for(lambda: "cannot be reached" in forwarded.said("forward-1"), 40, "the outage to be met")
+        port = re.findall(r"/metrics on http://127.0.0.1:(\d+)", forwarded.said("forward-1"))[-1]
+        health = httpx2.get(f"http://127.0.0.1:{port}/health")
+        assert health.status_code == 503
+        assert health.json()["status"] == "paused"
+        assert health.json()["why"].startswith(f"search engine {engine.url} cannot be reached: ")
+        first.kill()
+        first.wait()
+        searching.start_search()
+        forwarded.push(clicks(2_200, 100, labelled=False))
+        forwarded.wait_rows("predictions", before + 300)
+        with forwarded.running("forward-1"):
+            wait_for(lambda: passed_on(forwarded), 60, "all to be passed on")
+    assert judged(forwarded, engine).violations == []
+    assert ids_of(engine, name) == coordinates(forwarded, "predictions")
+    assert forwarded.rows("dead").height == letters
+
+
+def test_an_index_of_somebody_else_stops_forward_at_its_start(
+    settings: Settings, engine: Engine, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    platform = Platform(unique("p"), settings, tmp_path)
+    name = platform.topics.pipeline.name
+    write(platform.topics, "decisions", [Rejection(model_id="m", by="b", reason="r")], ["m"])
+    engine.client.indices.create(index=f"{name}-decisions.2024-01", mappings={"properties": {"by": {"type": "date"}}})
+    assert platform.start("forward-0").wait(60) == 2
+    assert platform.said("forward-0").splitlines()[-1] == (
+        f"headrace: index {name}-decisions.2024-01 of {engine.url} has other mappings than decisions needs: "
+        "by is date, and would be keyword; its mapping is dynamic: true, ours is strict. "
+        "Move it away, or make it anew from the log: headrace forward --rebuild"
+    )

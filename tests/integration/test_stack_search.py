@@ -19,7 +19,7 @@ from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 from headrace.errors import StackError
 from headrace.topics import TOPICS, Topic
-from streams.forward.templates import alias, properties_of, template
+from streams.forward.templates import COORDINATES, alias, properties, properties_of, template
 from tests.waiting import wait_for
 
 OWNER = """
@@ -54,11 +54,11 @@ VALUES: dict[str, Any] = {
     "boolean": True,
     "date": "2013-01-01T05:00:00.123456Z",
     "double": 0.5,
-    "flat_object": {"a.b": "c", "d": 1.5},
     "float": [0.25, 0.75],
     "integer": 2**31 - 1,
     "keyword": "x" * 40_000,
     "long": 2**63 - 1,
+    "object": {"a.b": "c", "d": 1.5},
     "text": "wind from the west",
 }
 
@@ -128,7 +128,9 @@ def test_a_document_outlives_the_engine_at_the_same_address(stack: Stack) -> Non
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=list(TOPICS))
 def test_the_engine_takes_a_topics_template_and_no_other_field(stack: Stack, topic: Topic) -> None:
-    name, body = alias(flights, topic), template(flights, topic)
+    name = alias(flights, topic)
+    body = template(name, {**properties(flights, topic), **COORDINATES})
+    body["_meta"] = body.pop("meta")
     document = document_of(body["template"]["mappings"]["properties"])
     with httpx2.Client(base_url=stack.search_url) as engine:
         engine.put(f"/_index_template/{name}", json=body).raise_for_status()

@@ -13,7 +13,7 @@ from examples.flights.pipeline import flights
 from headrace.errors import ConfigError, SchemaError
 from headrace.pipeline import Pipeline
 from headrace.topics import TOPICS, Topic
-from streams.forward.templates import COORDINATES, alias, fields_in, properties_of, template
+from streams.forward.templates import COORDINATES, alias, fields_in, properties, properties_of, template
 
 DATE = {"type": "date", "format": "strict_date_time||epoch_millis"}
 KEYWORD = {"type": "keyword", "ignore_above": 8191}
@@ -34,9 +34,20 @@ LEAVES: list[tuple[Any, dict[str, Any]]] = [
     ({"type": "int", "logicalType": "date"}, {"type": "date", "format": "strict_date"}),
     ({"type": "long", "logicalType": "time-micros"}, {"type": "long"}),
     ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, {"type": "double"}),
-    ({"type": "map", "values": "double"}, {"type": "flat_object"}),
+    ({"type": "map", "values": "double"}, {"type": "object", "enabled": False}),
 ]
-TYPES = {"boolean", "integer", "long", "float", "double", "keyword", "text", "binary", "date", "flat_object", "object"}
+TYPES = {"boolean", "integer", "long", "float", "double", "keyword", "text", "binary", "date", "object"}
+
+
+def template_of(pipeline: Pipeline, topic: Topic) -> dict[str, Any]:
+    """The template of a topic's documents that nothing is kept back of."""
+    return template(alias(pipeline, topic), {**properties(pipeline, topic), **COORDINATES})
+
+
+FEATURES = {
+    name: KEYWORD if name in flights.groups else {"type": "long" if dtype.is_integer() else "double"}
+    for name, dtype in flights.feature_columns.items()
+}
 
 
 def record(fields: list[tuple[str, Any]], name: str = "R") -> dict[str, Any]:
@@ -86,9 +97,10 @@ def test_a_union_is_an_object_of_its_branches() -> None:
 
 
 def test_the_template_of_predictions() -> None:
-    assert template(flights, TOPICS["predictions"]) == {
+    assert template_of(flights, TOPICS["predictions"]) == {
         "index_patterns": ["flights-predictions.*"],
         "priority": 500,
+        "meta": {"managed_by": "headrace"},
         "template": {
             "settings": {"index.number_of_shards": 1, "index.mapping.total_fields.limit": 1000},
             "mappings": {
@@ -104,10 +116,14 @@ def test_the_template_of_predictions() -> None:
                     "route": KEYWORD,
                     "outputs": {"type": "float"},
                     "runtime": KEYWORD,
+                    "features": {"type": "object", "properties": FEATURES},
+                    "@id": KEYWORD,
                     "@topic": KEYWORD,
                     "@partition": {"type": "integer"},
                     "@offset": {"type": "long"},
                     "@record": KEYWORD,
+                    "@time": DATE,
+                    "@not_finite": KEYWORD,
                 },
             },
             "aliases": {"flights-predictions": {}},
@@ -117,22 +133,22 @@ def test_the_template_of_predictions() -> None:
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=list(TOPICS))
 def test_a_topics_template_has_the_fields_of_all_its_records(topic: Topic) -> None:
-    properties = template(flights, topic)["template"]["mappings"]["properties"]
+    found = template_of(flights, topic)["template"]["mappings"]["properties"]
     fields = {field["name"] for schema in topic.schemas(flights) for field in schema["fields"]}
-    assert set(properties) == fields | set(COORDINATES)
-    assert {mapping["type"] for mapping in properties.values()} <= TYPES
+    assert set(found) == fields | set(COORDINATES) | ({"features"} if topic.name == "predictions" else set())
+    assert {mapping["type"] for mapping in found.values()} <= TYPES
 
 
 def test_a_pipeline_of_many_fields_raises_the_engines_limit() -> None:
     wide = with_fields([(f"f{i}", "long") for i in range(2000)])
-    settings = template(wide, TOPICS["raw"])["template"]["settings"]
+    settings = template_of(wide, TOPICS["raw"])["template"]["settings"]
     assert settings["index.mapping.total_fields.limit"] == len(flights.raw["fields"]) + 2000 + len(COORDINATES)
 
 
 def test_two_records_that_disagree_on_a_field_are_refused() -> None:
     wrong = replace(TOPICS["features"], records=("raw", "PolicyMarker"))
     with pytest.raises(SchemaError) as caught:
-        template(with_fields([("policy", "long")]), wrong)
+        template_of(with_fields([("policy", "long")]), wrong)
     assert str(caught.value) == (
         "topic features: field 'policy' is long in examples.flights.FlightEvent and object of "
         "['backlog', 'routes', 'salt', 'shadows'] in headrace.PolicyMarker; one index holds both "
@@ -149,7 +165,7 @@ def test_a_name_that_the_engine_does_not_take_is_one_clear_line(name: str) -> No
 @given(st.sets(st.from_regex(r"[a-z0-9][a-z0-9_-]{0,5}", fullmatch=True), min_size=2, max_size=2))
 def test_no_index_of_one_pipeline_and_topic_matches_anothers_pattern(names: set[str]) -> None:
     every = [(name, topic) for name in names for topic in TOPICS.values()]
-    patterns = [template(renamed(name), topic)["index_patterns"][0] for name, topic in every]
+    patterns = [template_of(renamed(name), topic)["index_patterns"][0] for name, topic in every]
     starts = [pattern.removesuffix("*") for pattern in patterns]
     assert [(a, b) for a in starts for b in starts if a != b and a.startswith(b)] == []
     assert len(set(starts)) == len(every)
