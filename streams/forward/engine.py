@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,8 +14,6 @@ from elasticsearch import ApiError, Elasticsearch
 from headrace.config import Search
 from headrace.errors import ConfigError, HeadraceError, Unavailable
 from streams.forward.opensearch import OpenSearchNode
-
-log = logging.getLogger("headrace.forward")
 
 TIMEOUT_S = 30.0
 """Seconds that a request may take. A worker that waits keeps its place in the group for ten times as long."""
@@ -46,19 +43,21 @@ class Engine:
     def client(self) -> Elasticsearch:
         """A client that knows what it speaks to. Safe to use from several threads."""
         client = self._client(Urllib3HttpNode)
-        with self.asked("what it is"):
-            # Past the client's own check, which knows Elasticsearch alone.
-            root = client.transport.perform_request("GET", "/", headers={"accept": "application/json"})
-        if root.meta.status != 200:
-            client.close()
-            raise Unavailable(f"{self._named} answers {root.meta.status} to GET /: {_said(root.body)}")
-        version = root.body.get("version", {}) if isinstance(root.body, dict) else {}
-        self.distribution = str(version.get("distribution", "elasticsearch"))
-        log.info("forwarding to %s %s at %s", self.distribution, version.get("number", "?"), self.url)
-        if self.distribution != "opensearch":
-            return client
+        # Past the client's own check, which knows Elasticsearch alone. An Elasticsearch of few modules has no root.
+        for path in ("/", "/_cluster/health"):
+            with self.asked("what it is"):
+                found = client.transport.perform_request("GET", path, headers={"accept": "application/json"})
+            if found.meta.headers.get("x-elastic-product") == "Elasticsearch":
+                return client
+            version = found.body.get("version", {}) if isinstance(found.body, dict) else {}
+            if isinstance(version, dict) and version.get("distribution") == "opensearch":
+                client.close()
+                return self._client(OpenSearchNode)
         client.close()
-        return self._client(OpenSearchNode)
+        raise Unavailable(
+            f"{self._named} is neither Elasticsearch nor OpenSearch: to GET {path} it answers {found.meta.status} "
+            f"{_said(found.body)}"
+        )
 
     @contextmanager
     def asked(self, what: str) -> Iterator[None]:
