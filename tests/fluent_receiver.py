@@ -203,7 +203,7 @@ class Session:
         if self._security is not None and not self._welcome(self._security):
             return
         while (message := self._next()) is not None:
-            if not self._take(message):
+            if not isinstance(message, list) or not self._take(message):
                 return
             if self._security is not None and not self._security.keepalive:
                 return

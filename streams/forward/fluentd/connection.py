@@ -22,6 +22,9 @@ PIECE = 16 << 10
 KEEPALIVE_IDLE_S = 60
 """An idle connection is asked after this long whether it lives: less than most firewalls remember it."""
 
+CLOSED = "it closed the connection"
+CLOSINGS = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
 
 class Connection:
     """A receiver that has taken us. Whoever meets an Unavailable here closes it: what was sent may be half a message.
@@ -63,11 +66,11 @@ class Connection:
             Unavailable: the receiver is gone, or reads no more.
         """
         self._used = True
-        with _named_failures("it stopped reading"):
+        with _named_failures("it stopped reading", self._closed):
             try:
                 self._write(data, limit)
-            except (BrokenPipeError, ConnectionResetError):
-                self._last_words()
+            except CLOSINGS:
+                self.late_acks()  # who closes has often said why
                 raise
 
     def acks(self, limit: float) -> list[str]:
@@ -77,7 +80,7 @@ class Connection:
             Unavailable: none came in time, the receiver is gone, or says what is no ack.
         """
         while not self._heard:
-            with _named_failures("it sent no ack in time"):
+            with _named_failures("it sent no ack in time", self._closed):
                 self._read(limit)
         return self._take_acks()
 
@@ -87,7 +90,7 @@ class Connection:
         Raises:
             Unavailable: the receiver has gone meanwhile.
         """
-        with _named_failures("it closed the connection"):
+        with _named_failures("", self._closed):
             self._socket.settimeout(0)
             try:
                 self._hear(self._socket.recv(PIECE))
@@ -100,7 +103,8 @@ class Connection:
         self._socket.close()
 
     def _prepare(self, receiver: Receiver, tls: ssl.SSLContext | None, limit: float) -> None:
-        with _named_failures("it did not finish TLS's own handshake in time: does it speak TLS?"):
+        doubt = "TLS's own handshake: does it speak TLS?"
+        with _named_failures(f"it did not finish {doubt}", f"it closed the connection within {doubt}"):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if hasattr(socket, "TCP_KEEPIDLE"):
@@ -136,23 +140,18 @@ class Connection:
 
     def _hear(self, data: bytes) -> None:
         if not data:
-            raise Unavailable("it closed the connection")
+            raise ConnectionResetError
         self._heard += self._answers.feed(data)
 
     def _take_acks(self) -> list[str]:
         heard, self._heard = self._heard, []
         return [chunk_of(answer) for answer in heard]
 
-    def _last_words(self) -> None:
-        """A receiver that closes has often said why.
-
-        Raises:
-            Unavailable: it has, and this is it.
-        """
-        try:
-            self.late_acks()
-        except OSError:
-            return
+    @property
+    def _closed(self) -> str:
+        if self.proved:
+            return CLOSED
+        return f"{CLOSED} before it acked anything: do TLS, certificates and <security> agree on both sides?"
 
 
 def _left(limit: float) -> float:
@@ -163,8 +162,8 @@ def _left(limit: float) -> float:
 
 
 @contextmanager
-def _named_failures(late: str) -> Iterator[None]:
-    """Everything a socket can raise, as Unavailable; ``late`` is said where time ran out."""
+def _named_failures(late: str, closed: str = CLOSED) -> Iterator[None]:
+    """Everything a socket can raise, as Unavailable, which says ``late`` where time ran out."""
     try:
         yield
     except TimeoutError as e:
@@ -172,8 +171,8 @@ def _named_failures(late: str) -> Iterator[None]:
     except ssl.SSLCertVerificationError as e:
         why = e.verify_message.rstrip(".")
         raise Unavailable(f"its certificate is not to be trusted ({why}): check fluentd.ca and the host's name") from e
-    except ssl.SSLEOFError as e:
-        raise Unavailable("it closed the connection") from e
+    except CLOSINGS as e:
+        raise Unavailable(closed) from e
     except ssl.SSLError as e:
         said = (e.reason or str(e)).lower().replace("_", " ")
         mend = ": set fluentd.certificate and fluentd.key to what it trusts" if "certificate" in said else ""
