@@ -12,7 +12,7 @@ Section = dict[str, str]
 
 
 def sections(text: str) -> dict[str, Section]:
-    """Path of a section, e.g. ``match headrace.** / buffer tag`` -> its own parameters, in Fluentd's configuration format.
+    """Path of a section, e.g. ``match headrace.** / buffer tag`` -> its own parameters, of Fluentd's configuration.
 
     Raises:
         AssertionError: a line is neither a parameter nor the begin or end of a section, or an end has no begin.
