@@ -107,6 +107,12 @@ class FluentReceiver:
         return f"{HOST}:{self.port}"
 
     @property
+    def connected(self) -> int:
+        """Connections that are open."""
+        with self._lock:
+            return len(self._open)
+
+    @property
     def ids(self) -> set[str]:
         """The ``@id`` of every entry kept."""
         with self._lock:
@@ -156,6 +162,10 @@ class FluentReceiver:
                 self._open.add(connection)
             self._run(self._serve, connection)
 
+    def talk(self, connection: socket.socket) -> None:
+        """What is done with a connection, TLS apart; it may end with OSError."""
+        Session(self, connection, self._security).run()
+
     def _serve(self, raw: socket.socket) -> None:
         connection = raw
         try:
@@ -164,7 +174,7 @@ class FluentReceiver:
                 connection = self._tls.wrap_socket(raw, server_side=True)
                 with self._lock:
                     self._open.add(connection)
-            Session(self, connection, self._security).run()
+            self.talk(connection)
         except OSError:
             pass
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,21 +65,18 @@ def refusal(route: Route, sent: Documents | None = None) -> str:
     return str(raised.value)
 
 
-@contextmanager
-def scripted(*answers: bytes, first: bytes = b"") -> Iterator[FluentReceiver]:
-    """A receiver that says these bytes, each once it has heard something, whatever that was; then it listens only."""
-    receiver = FluentReceiver()
+class Scripted(FluentReceiver):
+    """Says ``first``, then each answer once it has heard something, whatever that was; then it listens only."""
 
-    def serve(raw: socket.socket) -> None:
-        with raw, contextlib.suppress(ConnectionResetError):
-            raw.sendall(first)
-            for answer in answers:
-                if not raw.recv(1 << 20):
-                    return
-                raw.sendall(answer)
-            while raw.recv(1 << 20):
-                pass
+    def __init__(self, *answers: bytes, first: bytes = b"") -> None:
+        super().__init__()
+        self._answers, self._first = answers, first
 
-    receiver._serve = serve  # type: ignore[method-assign]
-    with receiver:
-        yield receiver
+    def talk(self, connection: socket.socket) -> None:
+        connection.sendall(self._first)
+        for answer in self._answers:
+            if not connection.recv(1 << 20):
+                return
+            connection.sendall(answer)
+        while connection.recv(1 << 20):
+            pass

@@ -20,10 +20,10 @@ from tests.fluent_receiver import FluentReceiver, Security
 from tests.integration.fluentd import (
     HYGIENE,
     SHORT_S,
+    Scripted,
     documents,
     refusal,
     route_to,
-    scripted,
 )
 
 pytestmark = HYGIENE
@@ -86,7 +86,7 @@ def test_a_receiver_that_asks_for_no_key_is_told_of() -> None:
 )
 def test_an_impostor_gets_nothing(hello: object, pong: object, said: str) -> None:
     with (
-        scripted(msgpack.packb(pong), first=msgpack.packb(hello)) as receiver,
+        Scripted(msgpack.packb(pong), first=msgpack.packb(hello)) as receiver,
         route_to(receiver, shared_key="key") as route,
     ):
         assert f"{receiver.address}: {said}" in refusal(route)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
+import select
 import socket
 import subprocess
 import sys
-import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +25,11 @@ from tests.integration.fluentd import (
     LONG_S,
     SHORT_S,
     TARGET,
+    Scripted,
     documents,
     in_messages,
     refusal,
     route_to,
-    scripted,
     settings,
 )
 from tests.waiting import wait_for
@@ -132,7 +131,7 @@ def test_without_an_ack_there_is_no_success(conduct: Conduct, said: str) -> None
     ],
 )
 def test_an_answer_that_is_no_ack_ends_the_connection(answer: bytes, said: str) -> None:
-    with scripted(answer) as receiver, route_to(receiver) as route:
+    with Scripted(answer) as receiver, route_to(receiver) as route:
         assert said in refusal(route)
 
 
@@ -142,20 +141,18 @@ def test_a_receiver_that_reads_no_more_is_given_up() -> None:
         assert "it stopped reading" in refusal(route, in_messages(20, filling=3_000_000))
 
 
+class Trickle(FluentReceiver):
+    """Acks what nobody sent, again and again."""
+
+    def talk(self, connection: socket.socket) -> None:
+        while not select.select([connection], [], [], 0.01)[0] or connection.recv(1 << 20):
+            connection.sendall(msgpack.packb({"ack": "nobody sent this"}))
+
+
 def test_a_trickle_of_strange_acks_does_not_hold_a_send() -> None:
-    ended = threading.Event()
-    strange = FluentReceiver()
-
-    def trickle(raw: socket.socket) -> None:
-        with raw, contextlib.suppress(ConnectionResetError, BrokenPipeError):
-            while not ended.wait(0.01):
-                raw.sendall(msgpack.packb({"ack": "nobody sent this"}))
-
-    strange._serve = trickle  # type: ignore[method-assign]
-    with strange, FluentReceiver() as sound, route_to(strange, sound, ack_timeout=SHORT_S) as route:
+    with Trickle() as strange, FluentReceiver() as sound, route_to(strange, sound, ack_timeout=SHORT_S) as route:
         assert route.send(documents(0, 10)) == []
         assert len(sound.ids) == 10
-        ended.set()
         assert route.unknown_acks > 0
 
 
@@ -192,7 +189,7 @@ def test_the_preferred_receiver_is_returned_to_and_the_other_let_go() -> None:
 
         wait_for(returned, 10, "the preferred receiver to be used again")
         assert preferred.ids | other.ids == set(documents(0, sent).ids)
-        wait_for(lambda: not other._open, 10, "the other connection to be closed")
+        wait_for(lambda: other.connected == 0, 10, "the other connection to be closed")
 
 
 @pytest.mark.timeout(0.75 * LONG_S)
@@ -226,7 +223,7 @@ def test_a_receiver_restarted_between_two_sends_is_no_outage() -> None:
         assert route.send(documents(10, 10)) == []
         assert len(receiver.ids) == 20
         route.close()
-        wait_for(lambda: not receiver._open, 10, "the connection to be closed")
+        wait_for(lambda: receiver.connected == 0, 10, "the connection to be closed")
 
 
 @pytest.mark.parametrize("seed", range(3))
