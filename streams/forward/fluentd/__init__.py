@@ -3,3 +3,7 @@
 ``messages`` makes bytes of documents; ``delivery`` knows which of them were acked; ``preference`` says which receiver
 is asked next; ``handshake`` and ``connection`` speak with one receiver; ``route`` puts them together.
 """
+
+from streams.forward.fluentd.route import FluentdRoute
+
+__all__ = ["FluentdRoute"]
