@@ -70,7 +70,7 @@ class SearchProxy:
 
             def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
                 self.send_response(status)
-                for name in ("Content-Type", "X-Elastic-Product"):
+                for name in ("content-type", "x-elastic-product"):
                     if name in headers:
                         self.send_header(name, headers[name])
                 if not headers:
@@ -114,6 +114,6 @@ class SearchProxy:
             own = {n: v for n, v in headers.items() if n.lower() not in ("host", "content-length", "connection")}
             connection.request(method, path, body, own)
             answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
+            return answer.status, {n.lower(): v for n, v in answer.getheaders()}, answer.read()
         finally:
             connection.close()
