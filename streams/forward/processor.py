@@ -24,6 +24,8 @@ from streams.forward.shape import Shape
 
 log = logging.getLogger("headrace.forward")
 
+MOST_BYTES = 8_000_000
+"""Bytes of records sent on at a time: a receiver must be done with them before it is given up."""
 REFUSED = "search_refused"
 """Code of the dead letter of a document that the engine does not take."""
 
@@ -59,12 +61,11 @@ class Forward(Stateless):
 
     def process(self, batch: Chunk) -> Step:
         topic = self._topics.short(batch.tp.topic)
+        batch = batch.slice(0, _fitting(batch.values))
         decoded = self._topics.codec(topic).decode(batch.values)
         if topic == "features":
             return Step(consumed=self._hold(batch, decoded))
-        if topic != "predictions":
-            return Step(self._send(topic, batch, decoded))
-        ready = self._ready(batch, decoded)
+        ready = self._ready(batch, decoded) if topic == "predictions" else len(batch)
         if ready == 0:
             return Step(consumed=0)
         if ready < len(batch):
@@ -130,3 +131,9 @@ class Forward(Stateless):
     def _is_about_a_letter(self, batch: Chunk, refused: Refused) -> bool:
         letter = self._topics.codec("dead").decode_control(batch.values[refused.place])
         return isinstance(letter, DeadLetter) and (letter.code, letter.topic) == (REFUSED, batch.tp.topic)
+
+
+def _fitting(values: BytesColumn) -> int:
+    """How many of the values, from the first on, are sent at a time."""
+    ends = values.offsets[1:] - values.offsets[0]
+    return max(1, int(np.searchsorted(ends, MOST_BYTES, side="right")))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from streams.retrain.manifest import Findings, package
 from tests.waiting import wait_for
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
+NOTHING: Mapping[str, str] = {}
 USERS = tuple(f"user{i}" for i in range(12))
 RAW = {
     "type": "record",
@@ -166,10 +167,15 @@ class Platform:
                 stop(child)
 
     def start(
-        self, worker: str, fault: str = "", bootstrap: str = "", properties: Sequence[str] = ()
+        self,
+        worker: str,
+        fault: str = "",
+        bootstrap: str = "",
+        properties: Sequence[str] = (),
+        settings: Mapping[str, str] = NOTHING,
     ) -> subprocess.Popen[bytes]:
         """Start one processor under a worker name, to end at a fault point, to reach Kafka by another way or with
-        other client properties (NAME=VALUE)."""
+        other client properties (NAME=VALUE), with more settings as environment variables."""
         environment = os.environ | {
             "TOY_PIPELINE": self.topics.pipeline.name,
             "HEADRACE_BOOTSTRAP": bootstrap or self.settings.bootstrap,
@@ -180,6 +186,7 @@ class Platform:
             "HEADRACE_REVOKED_KEYS": json.dumps([str(k) for k in self.settings.revoked_keys]),
             "HEADRACE_FAULT": fault,
             **({"TMPDIR": str(self._scratch)} if self._scratch else {}),
+            **settings,
         }
         processor = worker.split("-")[0]
         run = ["run", processor, "--pipeline", REFERENCE, "--worker-id", worker, "--commit-ms", "50"]
