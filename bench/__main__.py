@@ -13,6 +13,7 @@ from bench import plot, tables
 from bench.report import FILE, Report
 from bench.sets.damage import damage
 from bench.sets.flat import flat
+from bench.sets.forward import forward
 from bench.sets.latency import latency
 from bench.sets.processors import join, preprocess
 from bench.sets.real import real
@@ -40,6 +41,7 @@ SETS: dict[str, Callable[[Sitting], None]] = {
     "verify": verify,
     "flights": real,
     "damage": damage,
+    "forward": forward,
     "pair": pair,
     "swaps": swaps,
     "flat": flat,

@@ -6,7 +6,7 @@ import http.client
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from bench import cores
@@ -21,13 +21,20 @@ MB = 1 << 20
 WARM = 50_000
 """Records left out of each measurement: a worker's first batches load code and fill queues."""
 POLL_S = 0.01
+NOTHING: Mapping[str, str] = {}
 
 
 class Worker(Process):
     """One ``headrace run``."""
 
     def __init__(
-        self, loaded: Loaded, processor: str, commit_ms: int, where: cores.Cores = cores.CLIENT, number: int = 0
+        self,
+        loaded: Loaded,
+        processor: str,
+        commit_ms: int,
+        where: cores.Cores = cores.CLIENT,
+        number: int = 0,
+        settings: Mapping[str, str] = NOTHING,
     ) -> None:
         name = f"{processor}-{number}"
         self._port = _free_port()
@@ -40,6 +47,7 @@ class Worker(Process):
             "HEADRACE_MLFLOW_URI": "",
             "BENCH_PIPELINE": loaded.pipeline.name,
             "BENCH_PARTITIONS": str(loaded.pipeline.partitions),
+            **settings,
         }
         cmd = [sys.executable, "-m", "headrace", *run]
         super().__init__(name, cmd, loaded.cluster.folder, where, environment)

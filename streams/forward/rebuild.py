@@ -80,7 +80,7 @@ def rebuild(
     passed = {tp: (first, min(end, committed.get(tp, end))) for tp, (first, end) in bounds.items()}
     progress.begins(f"making {shape.alias} anew", sum(max(0, stop - start) for start, stop in passed.values()))
     route = SearchRoute(engine, [])
-    for documents, records in _documents(topics, shape, passed):
+    for documents, records in documents_of(topics, shape, passed):
         new = [target.replace(shape.alias, f"{shape.alias}-{stamp}", 1) for target in documents.targets]
         for name in set(new) - set(found.indices):
             body = index(shape.alias, shape.fields)
@@ -94,12 +94,12 @@ def rebuild(
     found.dropped = _swap(engine, shape, found.indices)
     ends = topics.log.high_watermarks(topic)
     meanwhile = {tp: (stop, ends[tp.partition]) for tp, (_, stop) in passed.items()}
-    for documents, _ in _documents(topics, shape, meanwhile):
+    for documents, _ in documents_of(topics, shape, meanwhile):
         route.send(documents)
     return found
 
 
-def _documents(topics: PipelineLog, shape: Shape, spans: Spans) -> Iterator[tuple[Documents, int]]:
+def documents_of(topics: PipelineLog, shape: Shape, spans: Spans) -> Iterator[tuple[Documents, int]]:
     """The documents of the records in these spans, and of how many records they are."""
     maker = Documenter(topics.pipeline, shape)
     for chunk in read_range(topics.log, spans, BATCH):
