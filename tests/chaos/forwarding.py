@@ -19,9 +19,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -177,14 +178,16 @@ def run(way: Way, platform: Platform, receiver: Receiver, *, records: int, fault
     chance.shuffle(schedule)
     try:
         for number, kind in enumerate(schedule):
-            _write(platform, records * number // faults, records * (number + 1) // faults)
+            first, middle, last = (records * (2 * number + i) // (2 * faults) for i in range(3))
+            _write(platform, first, middle)
             time.sleep(chance.uniform(0, 0.3))
             if kind == "kill_forward":
                 forward.kill()
                 forward.wait()
+                _write(platform, middle, last)
                 forward = platform.start("forward-0", settings=receiver.environment)
             else:
-                _befall(receiver, kind, chance)
+                _befall(receiver, kind, chance, partial(_write, platform, middle, last))
             began = time.monotonic()
             wait_for(lambda: _passed(platform), RECOVERY_S, f"forward to get over a {kind}")
             result.recovery_s.append(time.monotonic() - began)
@@ -196,15 +199,17 @@ def run(way: Way, platform: Platform, receiver: Receiver, *, records: int, fault
     return result
 
 
-def _befall(receiver: Receiver, kind: Kind, chance: random.Random) -> None:
+def _befall(receiver: Receiver, kind: Kind, chance: random.Random, meanwhile: Callable[[], None]) -> None:
     number, seconds = chance.randrange(len(receiver.pids())), chance.uniform(0, LONGEST_S)
     if kind == "freeze":
         pid = receiver.pids()[number]
         os.kill(pid, signal.SIGSTOP)
+        meanwhile()
         time.sleep(2 * seconds)
         os.kill(pid, signal.SIGCONT)
         return
     receiver.ends(number, signal.SIGKILL if kind == "kill" else signal.SIGTERM)
+    meanwhile()
     time.sleep(seconds)
     receiver.begins(number)
 
