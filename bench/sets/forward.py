@@ -18,7 +18,7 @@ import msgpack
 from bench import cores
 from bench.loaded import Loaded
 from bench.process import Process
-from bench.progress import Ends, Rate, watch
+from bench.progress import SAMPLE_S, Ends, Rate, watch
 from bench.sitting import Sitting
 from bench.worker import Worker
 from headrace.config import Search
@@ -47,7 +47,9 @@ def forward(sitting: Sitting) -> None:
     loaded = sitting.loaded("linear", "forward", records=RECORDS)
     written = Ends(sitting.cluster, [loaded.topics.topic("predictions")])
     with Worker(loaded, "infer", 100) as worker:
-        watch(written, worker.check, RECORDS, TIMEOUT_S)
+        while written() < RECORDS:
+            worker.check()
+            time.sleep(SAMPLE_S)
     _to_search(sitting, loaded)
     _to_fluentd(sitting, loaded)
 
@@ -76,7 +78,7 @@ def _to_search(sitting: Sitting, loaded: Loaded) -> None:
             return _worker(loaded, {"HEADRACE_SEARCH__URL": stack.search_url})
 
         ready_made()  # the engine compiles its code
-        sitting.against({"forward_search": ours}, ready_made, "parallel_bulk of ready-made dictionaries")
+        sitting.against({"forward_search": ours}, ready_made, "parallel_bulk")
         engine.close()
 
 
@@ -95,7 +97,7 @@ def _to_fluentd(sitting: Sitting, loaded: Loaded) -> None:
         sitting.against(
             {"forward_fluentd": lambda: _worker(loaded, settings)},
             lambda: _ready_made("socket", port, file),
-            "a bare socket sender of ready-made messages",
+            "bare_socket",
         )
 
 
