@@ -11,16 +11,19 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pythonjsonlogger.json import JsonFormatter
 
-from headrace.log.loop import ExactlyOnceLoop, LoopStatus
+from headrace.log.base import TopicPartition
+from headrace.log.loop import ExactlyOnceLoop
+from headrace.log.processor import Figure
+from headrace.log.status import Histogram, LoopStatus
 
 log = logging.getLogger("headrace.service")
 
@@ -50,41 +53,69 @@ def log_lines(worker: str) -> None:
 
 
 class StatusCollector:
-    """The loop's status as metrics."""
+    """A loop's status and its processor's figures as metrics.
 
-    def __init__(self, status: LoopStatus, labels: dict[str, str]) -> None:
+    Args:
+        status: of the loop.
+        labels: on every metric.
+        figures: gives the processor's own.
+    """
+
+    def __init__(
+        self, status: LoopStatus, labels: dict[str, str], figures: Callable[[], Iterable[Figure]] = lambda: ()
+    ) -> None:
         self._status = status
         self._labels = labels
+        self._figures = figures
 
     def collect(self) -> Iterable[Metric]:
         """Called by prometheus_client at each scrape."""
         s = self._status
-        names, values = list(self._labels), list(self._labels.values())
-        for name, doc, counts in (
-            ("headrace_records_in", "Records processed, by topic.", dict(s.records_in)),
-            ("headrace_records_out", "Records written, by topic.", dict(s.records_out)),
-        ):
-            family = CounterMetricFamily(name, doc, labels=[*names, "topic"])
-            for topic, n in counts.items():
-                family.add_metric([*values, topic], n)
-            yield family
-        for name, doc, n in (
-            ("headrace_commits", "Transactions committed.", s.commits),
-            ("headrace_aborts", "Transactions given up.", s.aborts),
-            ("headrace_failures", "Records on which the processor's own code failed.", s.failures),
-        ):
-            family = CounterMetricFamily(name, doc, labels=names)
-            family.add_metric(values, n)
-            yield family
-        gauge = GaugeMetricFamily("headrace_ready", "1 when partitions are assigned and flowing.", labels=names)
-        gauge.add_metric(values, float(s.ready and not s.paused))
-        yield gauge
-        positions = GaugeMetricFamily(
-            "headrace_position", "Offset to be read next.", labels=[*names, "topic", "partition"]
-        )
-        for tp, at in dict(s.positions).items():
-            positions.add_metric([*values, tp.topic, str(tp.partition)], at)
-        yield positions
+        yield self._counter("records_in", "Records processed, by topic.", "topic", s.records_in)
+        yield self._counter("records_out", "Records written, by topic.", "topic", s.records_out)
+        yield self._counter("dead_letters", "Dead letters written, by code.", "code", s.dead)
+        yield self._counter("commits", "Transactions committed.", "", {"": s.commits})
+        yield self._counter("aborts", "Transactions given up.", "", {"": s.aborts})
+        yield self._counter("failures", "Records on which the processor's own code failed.", "", {"": s.failures})
+        yield self._gauge("ready", "1 when partitions are assigned and flowing.", float(s.ready and not s.paused))
+        yield self._partitions("position", "Offset to be read next.", s.positions)
+        yield self._partitions("lag", "Offsets still to be read, markers of transactions among them.", s.lag())
+        yield self._histogram("batch_records", "Records of a batch.", s.batches)
+        yield self._histogram("process_seconds", "Time on a batch.", s.process_s)
+        yield self._histogram("commit_seconds", "Time of a commit.", s.commit_s)
+        yield from self._own()
+
+    def _counter(self, name: str, doc: str, label: str, counts: dict[str, int]) -> Metric:
+        family = CounterMetricFamily(f"headrace_{name}", doc, labels=[*self._labels, *([label] if label else [])])
+        for value, n in dict(counts).items():
+            family.add_metric([*self._labels.values(), *([value] if label else [])], n)
+        return family
+
+    def _gauge(self, name: str, doc: str, value: float) -> Metric:
+        family = GaugeMetricFamily(f"headrace_{name}", doc, labels=list(self._labels))
+        family.add_metric(list(self._labels.values()), value)
+        return family
+
+    def _partitions(self, name: str, doc: str, offsets: dict[TopicPartition, int]) -> Metric:
+        family = GaugeMetricFamily(f"headrace_{name}", doc, labels=[*self._labels, "topic", "partition"])
+        for tp, at in dict(offsets).items():
+            family.add_metric([*self._labels.values(), tp.topic, str(tp.partition)], at)
+        return family
+
+    def _histogram(self, name: str, doc: str, histogram: Histogram) -> Metric:
+        family = HistogramMetricFamily(f"headrace_{name}", doc, labels=list(self._labels))
+        family.add_metric(list(self._labels.values()), histogram.cumulative(), histogram.total)
+        return family
+
+    def _own(self) -> Iterable[Metric]:
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        for figure in self._figures():
+            made = CounterMetricFamily if figure.counts else GaugeMetricFamily
+            family = families.setdefault(
+                figure.name, made(f"headrace_{figure.name}", figure.doc, labels=[*self._labels, *figure.labels])
+            )
+            family.add_metric([*self._labels.values(), *figure.labels.values()], figure.value)
+        return families.values()
 
 
 def health(status: LoopStatus) -> dict[str, str]:
@@ -94,10 +125,10 @@ def health(status: LoopStatus) -> dict[str, str]:
     return {"status": "ready" if status.ready else "starting", "why": ""}
 
 
-def serve_status(status: LoopStatus, labels: dict[str, str], host: str, port: int) -> ThreadingHTTPServer:
+def serve_status(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: int) -> ThreadingHTTPServer:
     """Serve /health (200 when ready, else 503) and /metrics (OpenMetrics) in a thread. Port 0: any free one."""
-    registry = CollectorRegistry()
-    registry.register(StatusCollector(status, labels))
+    status, registry = loop.status, CollectorRegistry()
+    registry.register(StatusCollector(status, labels, loop.figures))
 
     class Endpoint(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -136,7 +167,7 @@ def run_service(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: 
     signal.signal(signal.SIGINT, stop)
     if hasattr(faulthandler, "register"):  # kill -USR1: where every thread stands, on standard error
         faulthandler.register(signal.SIGUSR1)
-    server = serve_status(loop.status, labels, host, port)
+    server = serve_status(loop, labels, host, port)
     log.info("serving /health and /metrics on http://%s:%d", *server.server_address[:2])
     # Imports leave half a million objects that never go: keep the collector from walking them again and again.
     gc.collect()

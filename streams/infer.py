@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from headrace.codec.topic import Decoded
 from headrace.codec.wire import Code
 from headrace.log.base import Chunk, Log, Output, TopicPartition
 from headrace.log.pipeline_log import PipelineLog
-from headrace.log.processor import IDLE, Stateless, Step
+from headrace.log.processor import IDLE, Figure, Stateless, Step
 from headrace.models.library import ModelLibrary
 from headrace.models.policy import Marked
 from headrace.models.scoring import MARKER, Scoring, Segment, segments
@@ -28,6 +29,9 @@ class Infer(Stateless):
         self._worker = worker
         self._library = ModelLibrary(topics, log, trust)
         self._in_force: dict[int, Marked] = {}
+        self._swaps = 0
+        self._waiting_since: dict[int, float] = {}
+        self._waited_s = 0.0
         self.inputs = (topics.topic("features"),)
 
     def process(self, batch: Chunk) -> Step:
@@ -37,6 +41,8 @@ class Infer(Stateless):
         statuses = self._note_markers(batch, decoded)
         found = segments(batch, decoded, self._library.timeline)
         stop = next((s.start for s in found if not self._ready(s)), len(batch))
+        if stop < len(batch):
+            self._waiting_since.setdefault(batch.tp.partition, time.monotonic())
         if stop == 0:
             return Step(consumed=0)
         outputs = [status for status, place in statuses if place < stop]
@@ -61,9 +67,21 @@ class Infer(Stateless):
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
         self._in_force.clear()
+        self._waiting_since.clear()
         if tps:
             self._topics.prepare("predictions", "workers", "dead")
             self._library.refresh()
+
+    def figures(self) -> list[Figure]:
+        in_force = "1 for the model that answers, by partition."
+        return [
+            *(
+                Figure("model_in_force", in_force, {"partition": str(p), "model_id": marked.policy.champion}, 1.0)
+                for p, marked in sorted(dict(self._in_force).items())
+            ),
+            Figure("swaps", "Times that a partition came to another policy.", {}, self._swaps, counts=True),
+            Figure("swap_wait_seconds", "How long records waited for the models of the last swap.", {}, self._waited_s),
+        ]
 
     def close(self) -> None:
         self._library.close()
@@ -91,6 +109,9 @@ class Infer(Stateless):
     def _let_go(self, partition: int, marked: Marked) -> None:
         """A partition has come to this policy: models that no partition needs any more go."""
         if self._in_force.get(partition) != marked:
+            now = time.monotonic()
+            self._waited_s = now - self._waiting_since.pop(partition, now)
+            self._swaps += partition in self._in_force
             self._in_force[partition] = marked
             self._library.keep_only(m for marked in self._in_force.values() for m in marked.policy.models)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -76,11 +76,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Records to write to one partition, in order. On the hot path keys and values are columns."""
+    """Records to write to one partition, in order. On the hot path keys and values are columns.
+
+    ``codes`` says of dead letters how many there are of each code, for those who count them.
+    """
 
     tp: TopicPartition
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
+    codes: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -134,6 +138,9 @@ class GroupReader(Protocol):
         Raises:
             Unavailable: the broker is away, or an open transaction is about to move one of them.
         """
+
+    def ends(self) -> dict[TopicPartition, int]:
+        """The ends of the partitions assigned, as the broker told them with the last records; asks nobody."""
 
     def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Go on from these offsets with the partitions assigned, all of which must be named; they stay paused."""

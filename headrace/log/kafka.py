@@ -313,6 +313,14 @@ class KafkaGroupReader:
                 raise Unavailable(f"Kafka gives no committed offset of {p.topic}[{p.partition}]: {p.error.str()}")
         return {TopicPartition(p.topic, p.partition): _position(p) for p in answer}
 
+    def ends(self) -> dict[TopicPartition, int]:
+        found = {}
+        for part in self._consumer.assignment():
+            heard = self._consumer.get_watermark_offsets(part, cached=True)
+            if heard is not None and heard[1] >= 0:
+                found[TopicPartition(part.topic, part.partition)] = heard[1]
+        return found
+
     def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
         # Not seek: it is refused for a partition whose fetching has not begun.
         parts = [KafkaPartition(tp.topic, tp.partition, at) for tp, at in offsets.items()]

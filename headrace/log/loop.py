@@ -10,17 +10,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from headrace.errors import HeadraceError, TooManyFailures, TransactionAborted, Unavailable
 from headrace.log import faults
 from headrace.log.attempt import attempt
 from headrace.log.base import Chunk, GroupReader, Log, Output, Position, TopicPartition, Writer, read_range
-from headrace.log.processor import IDLE, Processor, Step
+from headrace.log.processor import IDLE, Figure, Processor, Step
+from headrace.log.status import LoopStatus, count
 
 log = logging.getLogger("headrace.loop")
 
+ENDS_S = 1.0
+"""Seconds between looks at how far the partitions reach."""
 SLOW_S = 3.0
 """Seconds of work on one batch after which no transaction should stay open beside it: it may time out."""
 
@@ -55,20 +58,6 @@ DeadLetters = Callable[[Chunk, str], Output]
 """From a one-record chunk and a traceback to its dead letter."""
 
 
-@dataclass
-class LoopStatus:
-    """What the loop tells of itself, for /health and /metrics. Written by the loop, read by anyone."""
-
-    ready: bool = False
-    paused: str = ""
-    records_in: dict[str, int] = field(default_factory=dict)
-    records_out: dict[str, int] = field(default_factory=dict)
-    commits: int = 0
-    aborts: int = 0
-    failures: int = 0
-    positions: dict[TopicPartition, int] = field(default_factory=dict)
-
-
 class ExactlyOnceLoop:
     """Runs one processor as one member of its group.
 
@@ -97,8 +86,13 @@ class ExactlyOnceLoop:
         self._open_since: float | None = None
         self._recent: deque[tuple[int, int]] = deque(maxlen=200)
         self._backoff = 0.05
+        self._ends_due = 0.0
         self._writer: Writer = log.writer(f"{config.group}.{config.worker}", tracks=processor.tracks)
         self._group: GroupReader = log.group(config.group, processor.inputs, config.worker, self)
+
+    def figures(self) -> Iterable[Figure]:
+        """What the processor tells of itself."""
+        return self._processor.figures()
 
     def stop(self) -> None:
         """Ask the loop to end: it commits what is done, and returns. Safe from any thread or signal handler."""
@@ -137,6 +131,7 @@ class ExactlyOnceLoop:
             self._take_all([chunk for chunk in chunks if chunk.tp in self._assigned])
             self._perform(self._processor.tick())
             self._commit_if_due()
+            self._note_ends()
             self._recovered()
         except TransactionAborted as e:
             self._abort_and_rewind(e)
@@ -172,7 +167,7 @@ class ExactlyOnceLoop:
         self._positions.clear()
         self._standing = {}
         self._processor.assigned(())
-        self.status.positions = {}
+        self.status.positions, self.status.ends = {}, {}
 
     def _rebuild(self) -> None:
         """Bring the state to where the last commit left it, then let the partitions flow."""
@@ -222,7 +217,11 @@ class ExactlyOnceLoop:
         began = time.monotonic()
         steps: list[Step] = []
         done = self._attempt(chunk, steps.append)
-        if time.monotonic() - began > SLOW_S:
+        took = time.monotonic() - began
+        if done:
+            self.status.batches.observe(done)
+            self.status.process_s.observe(took)
+        if took > SLOW_S:
             # What was open beside it may be lost. When the batch comes again, nothing will be.
             self._slow_until[chunk.tp] = chunk.next_offset
         for step in steps:
@@ -244,7 +243,7 @@ class ExactlyOnceLoop:
         at = int(chunk.offsets[done - 1]) + 1
         self._positions[chunk.tp] = Position(at, at)
         self.status.positions[chunk.tp] = at
-        self.status.records_in[chunk.tp.topic] = self.status.records_in.get(chunk.tp.topic, 0) + done
+        count(self.status.records_in, chunk.tp.topic, done)
 
     def _attempt(self, chunk: Chunk, perform: Callable[[Step], None]) -> int:
         """Process ``chunk``; gives how many of its records are done with."""
@@ -295,7 +294,9 @@ class ExactlyOnceLoop:
             faults.point("after_tracked")
             self._write(tracked(offsets), None)
         for output in outputs:
-            self.status.records_out[output.tp.topic] = self.status.records_out.get(output.tp.topic, 0) + len(output)
+            count(self.status.records_out, output.tp.topic, len(output))
+            for code, letters in output.codes.items():
+                count(self.status.dead, code, letters)
 
     def _begin(self) -> None:
         if self._open_since is None:
@@ -319,6 +320,7 @@ class ExactlyOnceLoop:
         if self._open_since is None:
             return
         faults.point("after_write")
+        began = time.monotonic()
         positions = {
             tp: Position(at.offset, self._processor.rebuild_from(tp, at.offset)) for tp, at in self._positions.items()
         }
@@ -333,6 +335,7 @@ class ExactlyOnceLoop:
         self._standing |= positions
         self._positions.clear()
         self.status.commits += 1
+        self.status.commit_s.observe(time.monotonic() - began)
 
     def _abort(self) -> None:
         if self._open_since is not None:
@@ -362,6 +365,12 @@ class ExactlyOnceLoop:
         self.status.paused = why
         self._stop.wait(self._backoff)
         self._backoff = min(self._backoff * 2, 2.0)
+
+    def _note_ends(self) -> None:
+        now = time.monotonic()
+        if now >= self._ends_due:
+            self._ends_due = now + ENDS_S
+            self.status.ends = self._group.ends()
 
     def _recovered(self) -> None:
         if self.status.paused:

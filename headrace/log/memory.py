@@ -276,6 +276,9 @@ class MemoryGroupReader:
                 raise Unavailable(f"a transaction that is open will move {', '.join(map(str, sorted(pending)))}")
             return {tp: self._group.committed.get(tp, Position(0, 0)) for tp in tps}
 
+    def ends(self) -> dict[TopicPartition, int]:
+        return {tp: self._log.high_watermarks(tp.topic)[tp.partition] for tp in self.assigned}
+
     def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._at = dict(offsets)
         self._paused = set(offsets)

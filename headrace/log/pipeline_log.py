@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -140,7 +141,8 @@ class PipelineLog:
             "at": time.time_ns() // 1_000,
         }
         letters = self.codec("dead").encode_columns(len(places), columns)
-        return [Output(self.tp("dead", chunk.tp.partition), keys, letters)]
+        counted = Counter(code for _, code, _ in failed)
+        return [Output(self.tp("dead", chunk.tp.partition), keys, letters, counted)]
 
     def failure(self, stage: str, chunk: Chunk, trace: str) -> Output:
         """Dead letter of a one-record chunk on which a processor's own code failed."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headrace.log.base import Chunk, Output, TopicPartition
 
@@ -29,6 +29,19 @@ class Step:
 
 
 IDLE = Step()
+
+
+class Figure(NamedTuple):
+    """One figure of a processor's own.
+
+    ``counts``: it only rises (a counter), otherwise it goes up and down (a gauge).
+    """
+
+    name: str
+    doc: str
+    labels: dict[str, str]
+    value: float
+    counts: bool = False
 
 
 class Processor(Protocol):
@@ -62,6 +75,9 @@ class Processor(Protocol):
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
         """These partitions are ours now. Their state starts empty and is rebuilt right after this."""
 
+    def figures(self) -> Iterable[Figure]:
+        """What the processor tells of itself beside what its loop does, for /metrics. Called from another thread."""
+
     def close(self) -> None:
         """Let go of threads, child processes and files."""
 
@@ -83,6 +99,9 @@ class Stateless:
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
         pass
+
+    def figures(self) -> Iterable[Figure]:
+        return ()
 
     def close(self) -> None:
         pass

@@ -15,7 +15,7 @@ from headrace.codec.column import BytesColumn
 from headrace.codec.topic import Decoded
 from headrace.log.base import Chunk, Output, TopicPartition
 from headrace.log.pipeline_log import PipelineLog
-from headrace.log.processor import Stateless, Step
+from headrace.log.processor import Figure, Stateless, Step
 from headrace.records import DeadLetter
 from streams.forward.documents import Documenter
 from streams.forward.route import Refused, Route
@@ -78,6 +78,13 @@ class Forward(Stateless):
         if held is None or self._topics.short(tp.topic) != "features":
             return position
         return held.earliest(position)
+
+    def figures(self) -> list[Figure]:
+        doc = "Features held until their predictions have passed, by partition."
+        return [
+            Figure("features_held", doc, {"partition": str(p)}, float(held.count))
+            for p, held in sorted(dict(self._scored).items())
+        ]
 
     def close(self) -> None:
         self._route.close()

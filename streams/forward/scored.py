@@ -30,9 +30,14 @@ class Scored:
         return self._last + 1
 
     @property
+    def count(self) -> int:
+        """How many rows are held."""
+        return len(self._offsets)
+
+    @property
     def room(self) -> int:
         """How many rows more can be held."""
-        return max(0, MOST - len(self._offsets))
+        return max(0, MOST - self.count)
 
     def take(self, offsets: Places, rows: pl.DataFrame, last: int) -> None:
         """Hold rows, given with their offsets; ``last`` is the offset of the last record, whatever that was."""

@@ -752,6 +752,19 @@ def test_rewind_works_before_anything_was_read(log: Log, unique: Unique, join: J
 
 
 @both
+def test_a_member_knows_how_far_its_partitions_reach(log: Log, unique: Unique, join: Join) -> None:
+    name = topic(log, unique("t"))
+    tp = TopicPartition(name, 0)
+    commit(log.writer(unique("w")), output(name, numbers(0, 5)))
+    member = join(unique("g"), [name], "m")
+    until = turns(member)
+    until(lambda: bool(member.assigned), "the member is assigned")
+    member.reader.resume([tp])
+    until(lambda: len(member.read) == 5, "the records are read")
+    until(lambda: member.reader.ends() == {tp: log.high_watermarks(name)[0]}, "the end is known")
+
+
+@both
 def test_range_assignment_keeps_co_partitioned_topics_together(log: Log, unique: Unique, join: Join) -> None:
     one, two, group = topic(log, unique("one"), 5), topic(log, unique("two"), 5), unique("g")
     a, b = join(group, [one, two], "a"), join(group, [one, two], "b")

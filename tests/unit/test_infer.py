@@ -160,6 +160,19 @@ def test_a_swap_in_the_middle_of_a_batch_loads_each_model_once(bench: Bench) -> 
     )
 
 
+def test_figures_name_the_model_in_force_and_count_swaps(bench: Bench) -> None:
+    bench.publish(*bench.packages[:2])
+    for name, model in (("first", 0), ("second", 1)):
+        bench.rule(name, only(bench.ids[model]))
+        bench.features([0.5])
+    bench.process()
+    said = {f.name: (f.labels, f.value) for f in bench.infer.figures() if f.name != "swap_wait_seconds"}
+    assert said == {
+        "model_in_force": ({"partition": "0", "model_id": bench.ids[1]}, 1.0),
+        "swaps": ({}, 1),
+    }
+
+
 def test_receipts_hold_the_very_scores_of_the_model(bench: Bench) -> None:
     bench.publish(bench.packages[0])
     bench.rule("a", only(bench.ids[0]))

@@ -1,0 +1,121 @@
+"""What a worker says of itself over HTTP: /health, and /metrics as OpenMetrics has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx2
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from headrace.log.base import Chunk, Output, TopicPartition
+from headrace.log.loop import ExactlyOnceLoop, LoopConfig
+from headrace.log.memory import MemoryLog
+from headrace.log.processor import Figure
+from headrace.log.status import Histogram
+from headrace.service import serve_status
+from tests.toys import DEAD, PassThrough, dead_letter
+
+LABELS = {"pipeline": "p", "processor": "pass", "worker": "w"}
+
+
+class Telling(PassThrough):
+    """Has figures of its own."""
+
+    def figures(self) -> list[Figure]:
+        return [
+            Figure("calls", "Calls of process.", {"kind": "all"}, len(self.calls), counts=True),
+            Figure("size", "Records of a call.", {"call": "first"}, self.calls[0]),
+            Figure("size", "Records of a call.", {"call": "last"}, self.calls[-1]),
+        ]
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    log = MemoryLog()
+    log.create_topics({name: (2, {}) for name in ("in", "out", DEAD)})
+    return log
+
+
+@pytest.fixture
+def loop(log: MemoryLog) -> Iterator[ExactlyOnceLoop]:
+    """A loop that has passed two records on and dead-lettered a third."""
+
+    def letter(chunk: Chunk, trace: str) -> Output:
+        return replace(dead_letter(chunk, trace), codes={"processor_failed": 1})
+
+    put(log, [b"a", b"b", b"bad"])
+    made = ExactlyOnceLoop(log, Telling("in", "out"), LoopConfig("g", "w", commit_interval=0.0, batch=2), letter)
+    while sum(made.status.positions.values()) < 3:
+        made.turn()
+    made.turn()
+    yield made
+    made.run(until=lambda: True)
+
+
+def put(log: MemoryLog, values: list[bytes]) -> None:
+    writer = log.writer("test")
+    writer.begin()
+    writer.write(Output(TopicPartition("in", 1), [None] * len(values), values))
+    writer.commit()
+    writer.close()
+
+
+def test_a_histogram_counts_each_value_once() -> None:
+    found = Histogram((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 99.0):
+        found.observe(value)
+    assert (found.counts, found.total, found.cumulative()) == ([2, 1, 1], 102.0, [("1.0", 2), ("2.0", 3), ("+Inf", 4)])
+
+
+@pytest.fixture
+def url(loop: ExactlyOnceLoop) -> Iterator[str]:
+    server = serve_status(loop, LABELS, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_metrics_say_what_the_loop_and_the_processor_did(loop: ExactlyOnceLoop, url: str) -> None:
+    loop.status.ends = {TopicPartition("in", 0): 0, TopicPartition("in", 1): 10}
+    answer = httpx2.get(f"{url}/metrics")
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}  # type: ignore[no-untyped-call]
+    samples = {
+        (s.name, *(v for k, v in s.labels.items() if k not in LABELS)): s.value
+        for f in families.values()
+        for s in f.samples
+    }
+    assert all(LABELS.items() <= s.labels.items() for f in families.values() for s in f.samples)
+    timed = {"headrace_process_seconds", "headrace_commit_seconds", "headrace_batch_records"}
+    assert {k: v for k, v in samples.items() if k[0].rpartition("_")[0] not in timed} == {
+        ("headrace_records_in_total", "in"): 3,
+        ("headrace_records_out_total", "out"): 2,
+        ("headrace_records_out_total", DEAD): 1,
+        ("headrace_dead_letters_total", "processor_failed"): 1,
+        ("headrace_commits_total",): loop.status.commits,
+        ("headrace_aborts_total",): 0,
+        ("headrace_failures_total",): 1,
+        ("headrace_ready",): 1,
+        ("headrace_position", "0", "in"): 0,
+        ("headrace_position", "1", "in"): 3,
+        ("headrace_lag", "0", "in"): 0,
+        ("headrace_lag", "1", "in"): 7,
+        ("headrace_calls_total", "all"): 2,
+        ("headrace_size", "first"): 2,
+        ("headrace_size", "last"): 1,
+    }
+    assert (samples["headrace_batch_records_count",], samples["headrace_batch_records_sum",]) == (2, 3)
+    assert samples["headrace_batch_records_bucket", "1.0"] == 1
+    assert samples["headrace_commit_seconds_count",] == loop.status.commits
+
+
+def test_health_says_whether_it_works_and_why_not(loop: ExactlyOnceLoop, url: str) -> None:
+    assert (httpx2.get(f"{url}/health").status_code, httpx2.get(f"{url}/else").status_code) == (200, 404)
+    assert httpx2.get(f"{url}/health").json() == {"status": "ready", "why": "", **LABELS}
+    loop.status.paused = "Kafka is away"
+    paused = httpx2.get(f"{url}/health")
+    assert (paused.status_code, paused.json()["status"], paused.json()["why"]) == (503, "paused", "Kafka is away")
+    loop.status.paused, loop.status.ready = "", False
+    assert httpx2.get(f"{url}/health").json()["status"] == "starting"
