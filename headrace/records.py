@@ -246,6 +246,9 @@ class Metric(Record):
     window_end: datetime
     value: float
     count: int
+    route: str = ""
+    version: int = 1
+    bins: list[float] = []
 
 
 CONTROL_RECORDS: dict[str, type[Record]] = {

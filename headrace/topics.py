@@ -61,7 +61,7 @@ TOPICS: dict[str, Topic] = {
             ("preprocess", "govern"),
             ("infer", "join", "monitor", "forward"),
         ),
-        Topic("labels", ("Label",), True, "time", ("preprocess", "labelling"), ("join",)),
+        Topic("labels", ("Label",), True, "time", ("preprocess", "labelling"), ("join", "monitor")),
         Topic("examples", ("examples",), True, "time", ("join",), ("retrain", "govern", "monitor")),
         Topic("triggers", ("TrainingTrigger",), False, "compact+time", ("monitor", "people"), ("retrain", "monitor")),
         Topic(
@@ -82,9 +82,9 @@ TOPICS: dict[str, Topic] = {
         ),
         Topic("workers", ("WorkerStatus",), False, "compact", ("infer", "subscribers"), ("govern",)),
         Topic("contracts", ("ConsumerContract",), False, "compact", ("subscribers",), ("govern",)),
-        Topic("predictions", ("Prediction",), True, "time", ("infer",), ("join", "forward")),
+        Topic("predictions", ("Prediction",), True, "time", ("infer",), ("join", "monitor", "forward")),
         Topic("outcomes", ("Outcome",), True, "time", ("join",), ("monitor", "forward")),
-        Topic("metrics", ("Metric",), False, "time", ("monitor",), ("forward", "people")),
+        Topic("metrics", ("Metric",), False, "time", ("monitor",), ("monitor", "forward", "people")),
         Topic("dead", ("DeadLetter", "DeadRetry"), True, "time", ("all",), ("forward", "people")),
     )
 }

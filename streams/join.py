@@ -118,7 +118,8 @@ class Join(Stateless):
     def _write_outcomes(self, partition: int, pairs: list[Pair]) -> list[Output]:
         if not pairs:
             return []
-        frame = self._paired("predictions", pairs).rename({"left_offset": "prediction_offset"})
+        frame = self._paired("predictions", pairs)
+        frame = frame.rename({"offset": "feature_offset", "left_offset": "prediction_offset"})
         return [self._topics.rows("outcomes", partition, frame, [k.encode() for k in frame["key"]])]
 
     def _paired(self, topic: str, pairs: list[Pair]) -> pl.DataFrame:

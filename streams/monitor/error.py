@@ -1,17 +1,23 @@
-"""The error of the model that rules, once labels come: a drift detector a partition, and figures a window."""
+"""The error of the model that rules, once labels come: a drift detector a partition."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from river.drift import PageHinkley
 
 from headrace.pipeline import Drift
-from streams.monitor.psi import Window
-from streams.retrain.scores import binary_metrics
+from streams.monitor.tally import Integers, Numbers
+
+
+class Rise(NamedTuple):
+    """The champion's error has risen: found at the outcome at ``place`` in the columns given, of that event time."""
+
+    place: int
+    time: int
 
 
 @dataclass
@@ -21,10 +27,13 @@ class ErrorWatch:
     Single errors come in streaks (one storm, one bad afternoon), which a test on each would take for drift.
     Source: Page, Continuous Inspection Schemes, Biometrika 41 (1954); as in river.
     The test starts anew when a newer champion's outcomes begin; those of older ones are passed over.
+
+    Attributes:
+        began: offset of the ruling champion's first outcome: from there on the test can be made again.
     """
 
     drift: Drift
-    began: int = 0
+    began: int | None = None
     _rank: int = -1
     _span: int = -1
     _sum: float = 0.0
@@ -34,28 +43,52 @@ class ErrorWatch:
     def __post_init__(self) -> None:
         self._restart()
 
-    def update(self, rank: int, offset: int, time: int, error: float) -> bool:
-        """Take one outcome of the champion ranked ``rank`` in order of activation; True when its error has risen.
+    def update(self, ranks: Integers, offsets: Integers, times: Integers, errors: Numbers) -> list[Rise]:
+        """Take outcomes of champions, in log order, columns of n.
 
-        ``time`` is the event time of the scored record in microseconds, ``error`` in [0, 1].
+        Args:
+            ranks: place of each champion in the order of activation; -1: not known.
+            offsets: of the outcomes.
+            times: event times of the scored records in microseconds.
+            errors: in [0, 1].
         """
-        if rank < self._rank:
-            return False
-        if rank > self._rank:
-            self._rank, self.began = rank, offset
-            self._restart()
-        span = time // (self.drift.error_every // timedelta(microseconds=1))
-        rose = False
-        if span > self._span:
-            if self._count:
-                self._test.update(self._sum / self._count)
-                rose = bool(self._test.drift_detected)
-            if rose:
-                self.began = offset
+        newest = np.maximum.accumulate(np.maximum(ranks, self._rank)) if len(ranks) else ranks
+        counted = np.flatnonzero(ranks == newest)
+        found: list[Rise] = []
+        starts = np.flatnonzero(np.diff(ranks[counted], prepend=self._rank - 1))
+        for places in np.split(counted, starts[1:]) if len(counted) else []:
+            rank = int(ranks[places[0]])
+            if rank > self._rank or self.began is None:
+                self._rank, self.began = rank, int(offsets[places[0]])
                 self._restart()
-            self._span, self._sum, self._count = span, 0.0, 0
-        self._sum += error
-        self._count += 1
+            found += [Rise(p, int(times[p])) for p in self._take(places, times[places], errors[places])]
+        return found
+
+    def _take(self, places: Integers, times: Integers, errors: Numbers) -> list[int]:
+        """Places at which the error was found risen, among outcomes of one champion."""
+        every = self.drift.error_every // timedelta(microseconds=1)
+        spans = np.maximum.accumulate(np.maximum(times // every, self._span))
+        starts = np.flatnonzero(np.diff(spans, prepend=self._span))
+        found = []
+        for run in np.split(np.arange(len(spans)), starts):
+            if not len(run):
+                continue
+            if spans[run[0]] > self._span and self._ended(int(spans[run[0]])):
+                found.append(int(places[run[0]]))
+            # One by one from the left, as single outcomes would add up: the sum must not depend on batches.
+            self._sum = float(np.cumsum(np.concatenate([[self._sum], errors[run]]))[-1])
+            self._count += len(run)
+        return found
+
+    def _ended(self, span: int) -> bool:
+        """The spans before this one are over: whether the error has risen with the last of them."""
+        rose = False
+        if self._count:
+            self._test.update(self._sum / self._count)
+            rose = bool(self._test.drift_detected)
+        if rose:
+            self._restart()
+        self._span, self._sum, self._count = span, 0.0, 0
         return rose
 
     def _restart(self) -> None:
@@ -63,32 +96,3 @@ class ErrorWatch:
         self._test = PageHinkley(
             min_instances=7, delta=self.drift.error_slack, threshold=self.drift.error_threshold, mode="up"
         )
-
-
-@dataclass
-class OutcomeWindows:
-    """Scores and labels of each model for each open window of event time, over all partitions of this worker."""
-
-    span: int
-    pairs: dict[Window, list[tuple[float, float]]] = field(default_factory=dict)
-    first_offsets: dict[Window, dict[int, int]] = field(default_factory=dict)
-
-    def add(self, model_id: str, time: int, partition: int, offset: int, label: float, score: float) -> None:
-        """Take one outcome."""
-        window = Window(model_id, time // self.span)
-        self.pairs.setdefault(window, []).append((label, score))
-        self.first_offsets.setdefault(window, {}).setdefault(partition, offset)
-
-    def close_before(self, time: int) -> list[tuple[Window, dict[str, float]]]:
-        """Figures of the windows that end at or before ``time`` (microseconds), which are taken out."""
-        done = sorted((w for w in self.pairs if (w.number + 1) * self.span <= time), key=lambda w: w.number)
-        closed = []
-        for window in done:
-            del self.first_offsets[window]
-            pairs = np.array(self.pairs.pop(window))
-            closed.append((window, binary_metrics(pairs[:, 0], pairs[:, 1])))
-        return closed
-
-    def earliest(self, partition: int, position: int) -> int:
-        """Offset of the partition's first outcome in an open window."""
-        return min((f[partition] for f in self.first_offsets.values() if partition in f), default=position)

@@ -1,35 +1,47 @@
-"""features, outcomes -> metrics, triggers. Run one worker of it a pipeline: its windows span all partitions."""
+"""features, predictions, outcomes -> metrics, triggers. Run one worker of it a pipeline: its windows span all
+partitions."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from headrace.codec.topic import Decoded
+from headrace.errors import TransactionAborted, Unavailable
 from headrace.log.base import Chunk, Output, TopicPartition
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import IDLE, Stateless, Step
 from headrace.models.catalog import Governance, published
-from headrace.records import FeatureBaseline, Metric, OffsetRange, Record, TrainingTrigger
-from streams.monitor.error import ErrorWatch, OutcomeWindows
-from streams.monitor.psi import FeatureWindows, Window, psi
+from headrace.records import FeatureBaseline, OffsetRange, TrainingTrigger
+from streams.monitor.clocks import Clock, Clocks
+from streams.monitor.error import ErrorWatch
+from streams.monitor.event_time import NEVER, EventTime
+from streams.monitor.feature_windows import FeatureWindows
+from streams.monitor.groups import Grouped, Groups
+from streams.monitor.ledger import Ledger
+from streams.monitor.partitions import with_rows
+from streams.monitor.score_windows import ScoreWindows, Stream, Window
+from streams.monitor.tally import Codes, Integers, Numbers
+from streams.monitor.triggers import Triggers
+from streams.monitor.versions import Key
 
-log = logging.getLogger("headrace.monitor")
-NEVER = -(2**62)
 MARKER = 1
+SCORED = ("event_time", "model_id", "route", "outputs")
+FEATURES_OFFSET = {"predictions": "offset", "outcomes": "feature_offset"}
+"""Field that says which features record was scored."""
 
 
 class Monitor(Stateless):
-    """Watches the inputs and the error of the model that rules, and asks for a retraining.
+    """Measures what was scored and how it turned out, by windows of event time, and asks for a retraining.
 
-    Which model a row is held against follows from the markers, as scoring does. Triggers are spaced by
-    event time: none within the pipeline's cool-down of the last one, whoever asked for that.
+    Which model a features row is held against follows from the markers, as scoring does. What is read is counted at
+    once; what is due is written between batches, where a window is over. State is a function of the records alone,
+    so that a rebuild, which goes topic by topic, gives what was; nothing is written and nothing triggered meanwhile.
     """
 
     name = "monitor"
@@ -37,175 +49,271 @@ class Monitor(Stateless):
 
     def __init__(self, topics: PipelineLog) -> None:
         self._topics = topics
-        self._drift = topics.pipeline.drift
-        self._span = _micros(self._drift.window)
-        self.inputs = tuple(topics.topic(t) for t in ("features", "outcomes", "triggers"))
-        self._reset()
+        self._pipeline = topics.pipeline
+        self.inputs = tuple(topics.topic(t) for t in ("features", "predictions", "outcomes", "triggers"))
+        self._reset(())
 
-    def _reset(self) -> None:
+    def _reset(self, tps: Sequence[TopicPartition]) -> None:
+        self._assigned = frozenset(tps)
+        self._live = False
+        """Whether the state is rebuilt and records are read for the first time."""
         self._state = Governance()
         self._ranks: dict[str, int] = {}
         self._baselines: dict[str, list[FeatureBaseline]] = {}
-        self._features = FeatureWindows(self._span)
-        self._outcomes = OutcomeWindows(self._span)
-        self._errors: dict[int, ErrorWatch] = {}
-        self._watermarks: dict[TopicPartition, int] = {}
-        self._last_trigger: datetime | None = None
+        self._time = EventTime()
+        self._clocks = Clocks(self._pipeline)
+        self._ledger = Ledger(self._topics, self._clocks)
+        self._features = FeatureWindows(self._clocks.span)
+        self._scores = ScoreWindows()
+        self._groups = Groups(self._pipeline.groups)
+        self._grouped = {tp.partition: Grouped(len(self._pipeline.groups)) for tp in tps}
+        self._errors = {tp.partition: ErrorWatch(self._pipeline.drift) for tp in tps}
+        self._labelled: set[int] = set()
+        self._triggers = Triggers(self._pipeline, self._examples)
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        self._reset()
+        self._reset(tps)
         if not tps:
             return
         self._topics.prepare("metrics", "triggers", "dead")
-        for topic in self.inputs[:2]:
-            filled = {p for p, (first, end) in self._topics.log.bounds(topic).items() if first < end}
-            self._watermarks |= {tp: NEVER for tp in tps if tp.topic == topic and tp.partition in filled}
+        for name in ("features", "predictions", "outcomes"):
+            for partition in with_rows(self._topics, name):
+                if self._topics.tp(name, partition) in self._assigned:
+                    self._time.expect(name, partition)
         self._learn_decisions()
         for _, record in self._topics.read_control("triggers", settled=True):
-            self._note_trigger(record)
+            self._triggers.note(record)
+        self._ledger.recall()
+        self._scores.finish(self._clocks.final_scores)
+        self._features.finish(self._clocks.final_features)
+        if (over := self._clocks.over["features"]) != NEVER:
+            self._features.closed(over * self._clocks.span)
 
     def process(self, batch: Chunk) -> Step:
         topic = self._topics.short(batch.tp.topic)
         if topic == "triggers":
             for _, record in self._topics.control_records(batch):
-                self._note_trigger(record)
+                self._triggers.note(record)
             return IDLE
         decoded = self._topics.codec(topic).decode(batch.values)
-        dead = self._topics.dead_letters(self.name, batch, decoded) if topic == "outcomes" else []
         if topic == "features":
-            if any(self._state.timeline.at(batch.tp.partition, 0) is None or k == MARKER for k in decoded.kinds):
-                self._learn_decisions()
-            cuts = [0, *(int(p) for p in decoded.places(MARKER) if p > 0), len(batch)]
-            frame, places = decoded.frame(), decoded.places()
-            for start, stop in pairwise(cuts):
-                first, last = np.searchsorted(places, [start, stop])
-                self._count_features(batch, frame.slice(int(first), int(last - first)), places[first:last])
-            return Step(self._closed_features())
-        triggers = self._count_outcomes(batch, decoded.frame(), decoded.places())
-        return Step([*dead, *self._closed_outcomes(), *triggers])
+            return self._take_features(batch, decoded)
+        ready = self._ready(topic, batch, decoded)
+        if ready == 0:
+            return Step(consumed=0)
+        if ready < len(batch):
+            batch = batch.slice(0, ready)
+            decoded = self._topics.codec(topic).decode(batch.values)
+        letters = self._topics.dead_letters(self.name, batch, decoded)
+        taken = self._take_predictions if topic == "predictions" else self._take_outcomes
+        return Step([*letters, *taken(batch, decoded)], consumed=ready)
+
+    def tick(self) -> Step:
+        if not self._assigned:
+            return IDLE
+        self._live = True
+        with _undone_if_away():
+            self._write_features()
+            self._write_scores()
+        outputs = self._ledger.outputs()
+        return Step(outputs) if outputs else IDLE
 
     def rebuild_from(self, tp: TopicPartition, position: int) -> int:
-        topic = self._topics.short(tp.topic)
-        if topic == "triggers":
+        topic, p = self._topics.short(tp.topic), tp.partition
+        if topic == "triggers" or p not in self._grouped:
             return position
+        earliest = self._time.earliest(topic, p, position)
         if topic == "features":
-            return self._features.earliest(tp.partition, position)
-        watch = self._errors.get(tp.partition)
-        began = watch.began if watch is not None else position
-        return min(began, self._outcomes.earliest(tp.partition, position))
+            grouped = self._grouped[p].earliest(position) if self._pipeline.groups else position
+            return min(earliest, grouped, self._features.earliest(p, position))
+        if topic == "predictions":
+            return min(earliest, self._scores.earliest("predictions", p, position))
+        began = self._errors[p].began
+        return min(earliest, self._scores.earliest("outcomes", p, position), position if began is None else began)
 
     # Features.
 
-    def _count_features(self, batch: Chunk, rows: pl.DataFrame, places: np.ndarray) -> None:
-        if rows.is_empty():
-            return
-        self._advance(batch.tp, rows["event_time"])
-        offsets = batch.offsets[places]
-        marked = self._state.timeline.at(batch.tp.partition, int(offsets[0]))
-        if marked is None or self._state.timeline.before_first(batch.tp.partition, int(offsets[0])):
-            return
-        model_id = marked.policy.champion
-        self._features.add(model_id, self._baseline(model_id), batch.tp.partition, rows, offsets)
-
-    def _closed_features(self) -> list[Output]:
-        """Figures of the windows that every partition has passed, and a trigger where one has drifted."""
-        time = self._passed("features")
-        outputs: list[Output] = []
-        for window, counts, rows, whole in self._features.close_before(time):
-            figures = {b.feature: psi(b, counts[b.feature]) for b in self._baseline(window.model_id)}
-            outputs += self._metrics(window, {f"psi.{name}": value for name, value in figures.items()}, rows)
-            watched = {n: v for n, v in figures.items() if n not in self._drift.ignore}
-            moved = sorted((n for n, v in watched.items() if v > self._drift.psi), key=lambda n: -watched[n])
-            if moved and whole and window.model_id == self._ruling():
-                said = ", ".join(f"{n} {watched[n]:.2f}" for n in moved[:3])
-                outputs += self._trigger(
-                    "drift", f"PSI over {self._drift.psi:g}: {said}", (window.number + 1) * self._span
-                )
-        every = self._topics.pipeline.training.every
-        if every is not None and self._last_trigger is not None and time > NEVER:
-            due = self._last_trigger + every
-            if time >= _micros_of(due):
-                outputs += self._trigger("schedule", f"{every.days} days since the last trigger", time)
-        return outputs
-
-    # Outcomes.
-
-    def _count_outcomes(self, batch: Chunk, rows: pl.DataFrame, places: np.ndarray) -> list[Output]:
-        if rows.is_empty():
-            return []
-        self._advance(batch.tp, rows["event_time"])
+    def _take_features(self, batch: Chunk, decoded: Decoded) -> Step:
         partition = batch.tp.partition
-        watch = self._errors.setdefault(partition, ErrorWatch(self._drift))
-        outputs: list[Output] = []
-        columns = zip(
-            rows["model_id"],
-            rows["route"],
-            rows["event_time"].to_physical(),
-            rows["label"],
-            rows["outputs"].list.first(),
-            batch.offsets[places].tolist(),
-            strict=True,
-        )
-        for model_id, route, time, label, score, offset in columns:
-            self._outcomes.add(model_id, time, partition, offset, label, score)
-            if route != "champion":
-                continue
-            if watch.update(self._rank(model_id), offset, time, abs(label - score)):
-                outputs += self._trigger(
-                    "drift", f"error of {model_id[:12]} rose in partition {partition} (Page-Hinkley)", time
-                )
-        return outputs
+        if self._state.timeline.at(partition, 0) is None or len(decoded.places(MARKER)):
+            self._learn_decisions()
+        cuts = [0, *(int(p) for p in decoded.places(MARKER) if p > 0), len(batch)]
+        names = dict.fromkeys(("event_time", *self._pipeline.groups, *self._pipeline.inputs))
+        rows, places = decoded.frame(names=list(names)), decoded.places()
+        with _undone_if_away():
+            self._note_groups(batch, rows, places)
+            for start, stop in pairwise(cuts):
+                first, last = np.searchsorted(places, [start, stop])
+                self._count_features(batch, rows.slice(int(first), int(last - first)), places[first:last])
+            self._expect_predictions(partition)
+            found = self._judge_features()
+        return Step([*found, *self._ledger.outputs()])
 
-    def _closed_outcomes(self) -> list[Output]:
-        outputs: list[Output] = []
-        for window, figures in self._outcomes.close_before(self._passed("outcomes") - self._span):
-            count = int(figures.pop("count"))
-            outputs += self._metrics(window, {n: v for n, v in figures.items() if np.isfinite(v)}, count)
-        return outputs
+    def _note_groups(self, batch: Chunk, rows: pl.DataFrame, places: Integers) -> None:
+        grouped = self._grouped[batch.tp.partition]
+        grouped.reached = batch.next_offset
+        if self._pipeline.groups and rows.height:
+            windows = _times(rows["event_time"]) // self._clocks.span
+            needed = windows >= self._clocks.final_scores
+            codes = self._groups.numbers(rows)
+            grouped.take(batch.offsets[places[needed]], windows[needed], codes[needed])
 
-    # What both share.
+    def _count_features(self, batch: Chunk, rows: pl.DataFrame, places: Integers) -> None:
+        if rows.is_empty():
+            return
+        partition, offsets = batch.tp.partition, batch.offsets[places]
+        self._time.advance("features", partition, _times(rows["event_time"]), offsets)
+        marked = self._state.timeline.at(partition, int(offsets[0]))
+        if marked is None or self._state.timeline.before_first(partition, int(offsets[0])):
+            return
+        self._time.expect("predictions", partition)
+        model_id = marked.policy.champion
+        late = self._features.add(model_id, self._baseline(model_id), partition, rows, offsets)
+        if self._live:
+            for window, count in late.items():
+                self._ledger.late(Key(window.model_id, "", "", window.number), count)
 
-    def _advance(self, tp: TopicPartition, times: pl.Series) -> None:
-        newest = times.to_physical().max()
-        assert isinstance(newest, int)
-        self._watermarks[tp] = max(self._watermarks.get(tp, NEVER), newest)
+    def _expect_predictions(self, partition: int) -> None:
+        """Features from before the first marker are scored too, if its policy says so."""
+        first = self._state.timeline.at(partition, 0)
+        if first and first.policy.backlog == "SCORE" and self._time.of("features", partition) is not None:
+            self._time.expect("predictions", partition)
 
-    def _passed(self, topic: str) -> int:
-        """Event time that every partition that holds records has reached, microseconds."""
-        name = self._topics.topic(topic)
-        return min((w for tp, w in self._watermarks.items() if tp.topic == name), default=NEVER)
-
-    def _trigger(self, reason: Literal["drift", "schedule"], detail: str, time: int) -> list[Output]:
-        at = datetime.fromtimestamp(time / 1_000_000, UTC)
-        if self._last_trigger is not None and reason == "drift" and at < self._last_trigger + self._drift.cooldown:
+    def _judge_features(self) -> list[Output]:
+        """Triggers where a window that every partition has passed has drifted, or the schedule says so."""
+        time = self._time.passed("features")
+        closed = self._features.closed(time)
+        if not self._live:
             return []
+        found: list[TrainingTrigger] = []
+        for c in closed:
+            found += self._triggers.features_moved(c, (c.window.number + 1) * self._clocks.span, self._ruling())
+        return self._ask([*found, *self._triggers.scheduled(time)])
+
+    def _write_features(self) -> None:
+        if not self._clocks.advance("features", self._time.passed("features")):
+            return
+        self._write_clock("features", "features")
+        for window, found in self._features.figures(self._clocks.over["features"]).items():
+            self._ledger.window(Key(window.model_id, "", "", window.number), found)
+        self._features.finish(self._clocks.final_features)
+        self._ledger.finish()
+
+    # Predictions and outcomes.
+
+    def _ready(self, topic: str, batch: Chunk, decoded: Decoded) -> int:
+        """How many records from the start of a batch have no features still to come."""
+        if not self._pipeline.groups or not len(decoded.places()):
+            return len(batch)
+        scored = decoded.integers(FEATURES_OFFSET[topic])
+        partition = batch.tp.partition
+        ahead = scored >= self._grouped[partition].reached
+        if not ahead.any():
+            return len(batch)
+        first, end = self._topics.log.bounds(self._topics.topic("features"))[partition]
+        waits = ahead & (scored >= first) & (scored < end)
+        return int(decoded.places()[waits.argmax()]) if waits.any() else len(batch)
+
+    def _take_predictions(self, batch: Chunk, decoded: Decoded) -> list[Output]:
+        rows = decoded.frame(names=[*SCORED, "offset"])
+        if rows.is_empty():
+            return []
+        partition, offsets = batch.tp.partition, batch.offsets[decoded.places()]
+        times, scores, groups = _times(rows["event_time"]), _scores(rows), self._groups_of(rows["offset"], partition)
+        windows = times // self._clocks.span
+        late: Counter[Window] = Counter()
+        for stream, of in _streams(rows):
+            late += self._scores.add_predictions(stream, windows[of], scores[of], groups[of])
+        self._scores.note("predictions", partition, windows, offsets)
+        self._time.advance("predictions", partition, times, offsets)
+        return self._late(late)
+
+    def _take_outcomes(self, batch: Chunk, decoded: Decoded) -> list[Output]:
+        rows = decoded.frame(names=[*SCORED, "feature_offset", "label", "label_time"])
+        if rows.is_empty():
+            return []
+        ranks = self._ranks_of(rows)
+        partition, offsets = batch.tp.partition, batch.offsets[decoded.places()]
+        times, scores, labels = _times(rows["event_time"]), _scores(rows), rows["label"].to_numpy()
+        groups = self._groups_of(rows["feature_offset"], partition)
+        windows = times // self._clocks.span
+        late: Counter[Window] = Counter()
+        for stream, of in _streams(rows):
+            late += self._scores.add_outcomes(stream, windows[of], scores[of], labels[of], groups[of])
+        self._scores.note("outcomes", partition, windows, offsets)
+        # A label has come by its own time, however old what it is of.
+        self._time.advance("outcomes", partition, _times(rows["label_time"]), offsets)
+        errors = np.abs(labels - scores)
+        judged = np.flatnonzero((rows["route"].cast(pl.String) == "champion").to_numpy() & np.isfinite(errors))
+        found = self._errors[partition].update(ranks[judged], offsets[judged], times[judged], errors[judged])
+        if not self._live:
+            return []
+        models = rows["model_id"]
+        with _undone_if_away():
+            asked = [
+                t
+                for rise in found
+                for t in self._triggers.error_rose(models[int(judged[rise.place])], partition, rise.time)
+            ]
+            return [*self._late(late), *self._ask(asked)]
+
+    def _write_scores(self) -> None:
+        over = self._clocks.advance("predictions", self._time.passed("predictions"))
+        if over:
+            self._write_clock("predictions", "predictions")
+            self._look_for_labels()
+        labels = self._clocks.advance("labels", self._labels_passed())
+        if labels:
+            self._write_clock("labels", "outcomes")
+        if not over and not labels:
+            return
+        final = self._clocks.final_scores
+        before = self._clocks.over["predictions"] if over else final
+        for (stream, number), group, found in self._scores.figures(before, self._groups.names):
+            self._ledger.window(Key(*stream, group, number), found)
+        if final > self._scores.final:
+            self._scores.finish(final)
+            for grouped in self._grouped.values():
+                grouped.drop_before(final)
+            self._ledger.finish()
+
+    def _look_for_labels(self) -> None:
+        """Where labels have come, outcomes will, however far join is behind."""
+        if self._time.partitions("predictions") - self._time.partitions("outcomes") - self._labelled:
+            bounds = self._topics.log.bounds(self._topics.topic("labels"))
+            self._labelled |= {p for p, (first, end) in bounds.items() if first < end}
+
+    def _labels_passed(self) -> int:
+        """Event time of the labels that every partition in which labels come has reached; where none come, that of
+        the predictions."""
+        waiting = (self._time.partitions("predictions") & self._labelled) - self._time.partitions("outcomes")
+        if waiting:
+            return NEVER
+        return self._time.passed("outcomes" if self._time.partitions("outcomes") else "predictions")
+
+    def _late(self, late: Counter[Window]) -> list[Output]:
+        if self._live:
+            for (stream, number), count in late.items():
+                self._ledger.late(Key(*stream, "", number), count)
+        return self._ledger.outputs()
+
+    def _groups_of(self, features: pl.Series, partition: int) -> Codes:
+        return self._grouped[partition].at(features.to_numpy())
+
+    # What all share.
+
+    def _write_clock(self, clock: Clock, topic: str) -> None:
+        self._ledger.clock(clock, self._ruling(), len(self._time.partitions(topic)))
+
+    def _ask(self, triggers: list[TrainingTrigger]) -> list[Output]:
+        return [self._topics.control("triggers", [t], [t.trigger_id]) for t in triggers]
+
+    def _examples(self) -> list[OffsetRange]:
         bounds = self._topics.log.bounds(self._topics.topic("examples"))
-        trigger = TrainingTrigger(
-            trigger_id=hashlib.sha256(f"{reason}:{detail}:{time}".encode()).hexdigest()[:12],
-            reason=reason,
-            detail=detail,
-            requester="monitor",
-            event_time=at,
-            ranges=[OffsetRange(partition=p, start=a, stop=b) for p, (a, b) in bounds.items()],
-        )
-        log.info("trigger %s: %s", reason, detail)
-        self._note_trigger(trigger)
-        return [self._topics.control("triggers", [trigger], [trigger.trigger_id])]
-
-    def _note_trigger(self, trigger: Record) -> None:
-        if isinstance(trigger, TrainingTrigger) and trigger.event_time is not None:
-            self._last_trigger = max(self._last_trigger or trigger.event_time, trigger.event_time)
-
-    def _metrics(self, window: Window, figures: dict[str, float], count: int) -> list[Output]:
-        start, end = (datetime.fromtimestamp((window.number + i) * self._span / 1e6, UTC) for i in (0, 1))
-        records: list[Record] = [
-            Metric(model_id=window.model_id, name=n, window_start=start, window_end=end, value=v, count=count)
-            for n, v in figures.items()
-        ]
-        return [self._topics.control("metrics", records, [window.model_id] * len(records))]
+        return [OffsetRange(partition=p, start=a, stop=b) for p, (a, b) in bounds.items()]
 
     def _learn_decisions(self) -> None:
-        """Read decisions and manifests again, past any activation that is just being committed."""
+        """Read decisions again, past any activation that is just being committed."""
         for offset, record in self._topics.read_control("decisions", settled=True):
             self._state.take(offset, record)
         self._ranks = {m: i for i, m in enumerate(self._state.champions())}
@@ -213,10 +321,13 @@ class Monitor(Stateless):
     def _ruling(self) -> str:
         return self._state.in_force.policy.champion if self._state.in_force else ""
 
-    def _rank(self, model_id: str) -> int:
-        if model_id not in self._ranks:
+    def _ranks_of(self, rows: pl.DataFrame) -> Integers:
+        """The place of each row's model in the order of activation; -1: it was never activated."""
+        models = rows["model_id"].unique().to_list()
+        if not self._ranks.keys() >= set(models):
             self._learn_decisions()
-        return self._ranks.get(model_id, -1)
+        ranks = [self._ranks.get(m, -1) for m in models]
+        return rows["model_id"].replace_strict(models, ranks, return_dtype=pl.Int64).to_numpy()
 
     def _baseline(self, model_id: str) -> list[FeatureBaseline]:
         if model_id not in self._baselines:
@@ -224,9 +335,28 @@ class Monitor(Stateless):
         return self._baselines[model_id]
 
 
-def _micros(span: timedelta) -> int:
-    return span // timedelta(microseconds=1)
+@contextmanager
+def _undone_if_away() -> Iterator[None]:
+    """A server went away in the middle of a step: the loop must not bring the batch again to a state that has half
+    taken it, but begin at the last commit."""
+    try:
+        yield
+    except Unavailable as e:
+        raise TransactionAborted(str(e)) from e
 
 
-def _micros_of(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+def _streams(rows: pl.DataFrame) -> Iterator[tuple[Stream, Integers | slice]]:
+    """The models and routes among the rows, and where."""
+    keys = rows.select("model_id", pl.col("route").cast(pl.String)).with_row_index("place")
+    parts = keys.partition_by("model_id", "route", as_dict=True, include_key=False)
+    for key, part in parts.items():
+        yield Stream(*key), slice(None) if len(parts) == 1 else part["place"].to_numpy().astype(np.int64)
+
+
+def _times(column: pl.Series) -> Integers:
+    return column.to_physical().to_numpy()
+
+
+def _scores(rows: pl.DataFrame) -> Numbers:
+    """The first output of each row; NaN where there is none."""
+    return rows["outputs"].list.first().cast(pl.Float64).fill_null(float("nan")).to_numpy()

@@ -157,3 +157,12 @@ def test_a_rebuilt_state_goes_on_as_the_one_that_was(
         bench.feed("labels", more_labels)
     assert one.pairs() == again.pairs()
     assert one.rows("dead", "code", "offset") == again.rows("dead", "code", "offset")
+
+
+def test_an_outcome_names_the_features_that_were_scored_and_the_prediction(bench: Bench) -> None:
+    row = {"id": "a", "key": "k", "event_time": BEGIN, "partition": 0, "offset": 41, "model_id": "m"}
+    row |= {"marker_offset": 3, "route": "champion", "outputs": [0.5], "runtime": ""}
+    values = bench.topics.codec("predictions").encode(pl.DataFrame([row]).cast({"partition": pl.Int32}))
+    bench.join.process(Chunk.of(bench.topics.tp("predictions"), [7], [b"k"], values))
+    bench.feed("labels", [("a", 60)])
+    assert bench.rows("outcomes", "id", "feature_offset", "prediction_offset", "label_offset") == [("a", 41, 7, 0)]
