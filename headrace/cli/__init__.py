@@ -25,6 +25,7 @@ from headrace.cli import (
     run,
     setup,
     stack,
+    watch,
     why,
 )
 from headrace.errors import HeadraceError
@@ -53,7 +54,24 @@ def _root(
     """An event-driven ML platform on Kafka: the log is the platform."""
 
 
-for module in (stack, setup, push, run, models, people, dead, data, audit, replay, why, reproduce, forward, keys, demo):
+for module in (
+    stack,
+    setup,
+    push,
+    run,
+    models,
+    people,
+    dead,
+    data,
+    audit,
+    replay,
+    why,
+    reproduce,
+    forward,
+    watch,
+    keys,
+    demo,
+):
     module.register(app)
 
 

@@ -54,4 +54,4 @@ class Versions:
         """Windows whose number is below ``before`` change no more: let them go."""
         for key in [k for k in self._written if k.number < before]:
             del self._written[key]
-            del self._numbers[key]
+            self._numbers.pop(key, None)  # none of it may have been defined

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,15 +132,26 @@ class Platform:
         settings: how to reach the stack.
         logs: folder for what its processors log.
         scratch: folder in which they keep their temporary files; None: where the system has them.
+        declared: makes the pipeline of a name.
+        reference: finds it, where its name is in the environment.
     """
 
-    def __init__(self, name: str, settings: Settings, logs: Path, scratch: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        logs: Path,
+        scratch: Path | None = None,
+        declared: Callable[[str], Pipeline] = toy,
+        reference: str = REFERENCE,
+    ) -> None:
         self.settings = settings
         self.log = KafkaLog(settings, name)
-        self.topics = PipelineLog(toy(name), self.log, ConfluentRegistry(settings))
+        self.topics = PipelineLog(declared(name), self.log, ConfluentRegistry(settings))
         self.topics.init()
         if "security.protocol" in settings.kafka:
             self.log.grant(rules(self.topics.pipeline))
+        self._reference = reference
         self._logs = logs
         self._scratch = scratch
 
@@ -189,7 +200,7 @@ class Platform:
             **settings,
         }
         processor = worker.split("-")[0]
-        run = ["run", processor, "--pipeline", REFERENCE, "--worker-id", worker, "--commit-ms", "50"]
+        run = ["run", processor, "--pipeline", self._reference, "--worker-id", worker, "--commit-ms", "50"]
         for given in ("session.timeout.ms=6000", *properties):
             run += ["-X", given]
         with (self._logs / f"{worker}.log").open("ab") as out:

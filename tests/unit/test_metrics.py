@@ -172,3 +172,10 @@ def test_ks_is_the_largest_difference_of_the_cumulative_shares_at_the_edges() ->
     assert ks(thirds, np.array([25, 50, 25])) == 0
     assert ks(thirds, np.array([60, 30, 10])) == pytest.approx(0.35)
     assert ks(thirds, np.array([0, 0, 0])) == pytest.approx(0.75)
+
+
+def test_a_window_of_which_nothing_was_defined_can_be_let_go() -> None:
+    versions = Versions()
+    assert versions.due(Key("m", "", "", 1), {}) is None
+    versions.finish(2)
+    assert versions.due(Key("m", "", "", 1), {"x": Figure(1.0, 1)}) == (1, {"x": Figure(1.0, 1)})

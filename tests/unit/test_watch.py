@@ -1,0 +1,164 @@
+"""A watch shows what the topics and the groups say, each look only what is new read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from headrace.log.base import TopicPartition
+from headrace.log.memory import MemoryLog
+from headrace.log.pipeline_log import PipelineLog
+from headrace.orders import write
+from headrace.records import (
+    Activated,
+    Approval,
+    DeadLetter,
+    GateResult,
+    Metric,
+    PartitionOffset,
+    Policy,
+    Rejection,
+    RolledBack,
+    Route,
+)
+from headrace.registry import MemoryRegistry
+from headrace.watch.look import Watch
+from headrace.watch.screen import screen
+from headrace.watch.view import Accuracy, Drifted, InForce
+from tests.integration.platform import toy
+
+AT = datetime(2024, 2, 3, 4, tzinfo=UTC)
+POLICY = Policy(routes=[Route(model_id="a" * 64, weight=3), Route(model_id="b" * 64, weight=1)], shadows=["c"])
+
+
+def metric(name: str, value: float, hour: int = 1, version: int = 1, group: str = "", route: str = "") -> Metric:
+    end = AT + timedelta(hours=hour)
+    return Metric(
+        model_id="a" * 64,
+        route=route,
+        name=name,
+        group=group,
+        window_start=end - timedelta(hours=1),
+        window_end=end,
+        value=value,
+        count=9,
+        version=version,
+    )
+
+
+@pytest.fixture
+def topics() -> PipelineLog:
+    topics = PipelineLog(toy("p"), MemoryLog(), MemoryRegistry())
+    topics.init()
+    return topics
+
+
+@pytest.fixture
+def watch(topics: PipelineLog) -> Iterator[Watch]:
+    watch = Watch(topics)
+    yield watch
+    watch.close()
+
+
+def test_nothing_has_happened_yet(watch: Watch) -> None:
+    view = watch.look()
+    assert (view.models, view.drift, view.accuracy, view.decisions, view.dead) == ([], [], [], [], {})
+    assert {(f.members, f.per_second, f.lag) for f in view.flows} == {(0, 0.0, 0)}
+
+
+def test_decisions_come_newest_first_and_say_which_model_is_in_force(topics: PipelineLog, watch: Watch) -> None:
+    markers = [PartitionOffset(partition=0, offset=7), PartitionOffset(partition=2, offset=9)]
+    records = [
+        GateResult(
+            model_id="a" * 64, gate="quality", passed=False, mode="block", summary="worse", evidence="{}", at=AT
+        ),
+        Approval(model_id="a" * 64, by="ann", evidence_hash="e", policy=POLICY, note="go", at=AT),
+        Activated(
+            activation_id="1",
+            model_id="a" * 64,
+            policy=POLICY,
+            markers=markers,
+            reason="approval",
+            order_offset=1,
+            evidence_hash="e",
+            at=AT,
+        ),
+        RolledBack(activation_id="0", by="bob", reason="bad", at=AT),
+        Rejection(model_id="d", by="ann", reason="no", at=AT),
+    ]
+    write(topics, "decisions", records, ["m"] * len(records))
+    view = watch.look()
+    assert [(d.kind, d.model_id, d.by, d.what) for d in view.decisions] == [
+        ("rejected", "d", "ann", "no"),
+        ("rollback", "", "bob", "bad"),
+        ("activated", "a" * 64, "", "approval"),
+        ("approved", "a" * 64, "ann", "go"),
+        ("gate", "a" * 64, "", "quality FAILED: worse"),
+    ]
+    assert view.models == [InForce(0, "a" * 64, 7, 1, (0.75, 0.25)), InForce(2, "a" * 64, 9, 1, (0.75, 0.25))]
+    assert watch.look().decisions == view.decisions
+
+
+def test_the_latest_version_of_the_latest_window_counts_and_groups_do_not(topics: PipelineLog, watch: Watch) -> None:
+    records = [
+        metric("psi.price", 0.3),
+        metric("ks.price", 0.2),
+        metric("psi.seen", 0.05),
+        metric("psi.gone", 0.9, hour=0),
+        metric("log_loss", 0.5, route="champion"),
+        metric("auc", 0.7, route="champion"),
+        metric("log_loss", 0.4, version=2, route="champion"),
+        metric("log_loss", 9.0, hour=0, version=3, route="champion"),
+        metric("log_loss", 8.0, group="user=x", hour=2, route="champion"),
+        metric("brier", 0.1, hour=0, route="champion"),
+    ]
+    write(topics, "metrics", records, ["m"] * len(records))
+    view = watch.look()
+    end = AT + timedelta(hours=1)
+    assert view.drift == [
+        Drifted("price", "a" * 64, end, 0.3, 0.2),
+        Drifted("seen", "a" * 64, end, 0.05, None),
+    ]
+    assert view.accuracy == [Accuracy("a" * 64, "champion", end, 2, {"log_loss": 0.4, "auc": 0.7})]
+
+
+def test_flows_are_what_each_group_has_passed_and_has_before_it(topics: PipelineLog, watch: Watch) -> None:
+    log = topics.log
+    assert isinstance(log, MemoryLog)
+    write(topics, "decisions", [Rejection(model_id="d", by="a", reason="no")] * 10, ["m"] * 10)
+    tp = TopicPartition("p.decisions", 0)
+    log.commit("p.govern", {tp: 4})
+    assert {f.processor: f.lag for f in watch.look().flows if f.lag} == {
+        "govern": 7
+    }  # the last of them is the marker of the transaction
+    log.commit("p.govern", {tp: 11})
+    (flow,) = [f for f in watch.look().flows if f.processor == "govern"]
+    assert (flow.lag, flow.per_second > 0) == (0, True)
+
+
+def test_dead_letters_count_from_when_the_watch_began(topics: PipelineLog) -> None:
+    letter = DeadLetter(stage="infer", code="too_short", reason="r", topic="t", partition=0, offset=1)
+    write(topics, "dead", [letter], ["k"])
+    watch = Watch(topics)
+    write(topics, "dead", [letter, letter], ["k", "k"])
+    assert watch.look().dead == {"infer: too_short": 2}
+    assert watch.look().dead == {"infer: too_short": 2}
+    watch.close()
+
+
+def test_a_view_is_a_screen_and_json(topics: PipelineLog, watch: Watch) -> None:
+    records = [metric("psi.price", 0.3), metric("ks.price", 0.2), metric("log_loss", 0.5, version=2, route="champion")]
+    write(topics, "metrics", records, ["m"] * len(records))
+    view = watch.look()
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(screen(view))
+    lines = [" ".join(line.split()) for line in shown.get().splitlines()]
+    assert "no model rules yet" in lines
+    assert "price 0.300 0.200 ############" in lines
+    assert "aaaaaaaaaaaa champion 2024-02-03 05:00 v2 0.500" in lines
+    assert json.loads(json.dumps(view.plain()))["drift"][0]["window_end"] == "2024-02-03T05:00:00+00:00"
