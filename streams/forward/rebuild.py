@@ -83,7 +83,7 @@ def rebuild(
     for documents, records in documents_of(topics, shape, passed):
         new = [target.replace(shape.alias, f"{shape.alias}-{stamp}", 1) for target in documents.targets]
         for name in set(new) - set(found.indices):
-            body = index(shape.alias, shape.fields)
+            body = index(shape.alias, shape.fields, shape.lifecycle(engine.lifecycle))
             with engine.asked(f"index {name}"):
                 engine.client.indices.create(index=name, mappings=body["mappings"], settings=body["settings"])
             found.indices.append(name)
