@@ -41,6 +41,9 @@ class Search(BaseModel):
     """Instead of a name and a password: an Elasticsearch API key, as it is given out (base64)."""
     ca: Path | None = None
     """Certificates (PEM file) that the engine's is checked against; none: those of the system."""
+    lifecycle: str = ""
+    """Elasticsearch: name of the lifecycle policy (ILM) of new indices; of decisions there is none, for they are kept
+    for ever. Empty: none is named, as OpenSearch wants it, whose policies say themselves which indices are theirs."""
 
 
 class Fluentd(BaseModel):

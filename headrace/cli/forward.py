@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +22,9 @@ from headrace.cli.connect import (
 )
 from headrace.cli.extras import platform_module
 from headrace.cli.progress import Bar
+from headrace.config import load_settings
 from headrace.errors import ConfigError
+from headrace.finding import find_pipeline
 
 SHOWN = 5
 """Refusals that are printed."""
@@ -55,6 +58,10 @@ def forward(
     force: Annotated[
         bool, typer.Option("--force", help="With --rebuild: even where documents go that the log holds no records of.")
     ] = False,
+    kibana: Annotated[
+        Path | None,
+        typer.Option(help="Write the pipeline's dashboards into this file (ndjson), which Kibana imports, and end."),
+    ] = None,
     kafka: KafkaOption = None,
     registry: RegistryOption = None,
     state: StateOption = None,
@@ -69,6 +76,9 @@ def forward(
     """
     if (topic or force) and not rebuild:
         raise ConfigError("--topic and --force say what --rebuild does: give that too")
+    if kibana is not None:
+        _write_dashboards(pipeline, kibana)
+        return
     settings = settings_from(kafka, registry, state, x)
     topics = open_pipeline(pipeline, settings)
     parts = {
@@ -96,6 +106,15 @@ def forward(
         typer.echo(json.dumps(rows))
     else:
         _show(rows, pipeline)
+
+
+def _write_dashboards(pipeline: str, file: Path) -> None:
+    """Needs neither Kafka nor a search engine: what is declared says it all."""
+    made = platform_module("streams.forward.kibana.export", "forward").export(find_pipeline(pipeline, load_settings()))
+    try:
+        file.write_text(made)
+    except OSError as e:
+        raise ConfigError(f"--kibana {file}: {e.strerror}") from None
 
 
 def _show(rows: list[dict[str, Any]], pipeline: str) -> None:

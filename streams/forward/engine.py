@@ -36,6 +36,7 @@ class Engine:
                 "(or url in [search] of headrace.toml)"
             )
         self.url = search.url
+        self.lifecycle = search.lifecycle
         self._search = search
         self._client(Urllib3HttpNode).close()  # what is wrong with the settings shows now
 

@@ -19,7 +19,7 @@ from headrace.log.processor import Figure, Stateless, Step
 from headrace.records import DeadLetter
 from streams.forward.documents import Documenter
 from streams.forward.route import Refused, Route
-from streams.forward.scored import Scored
+from streams.forward.scored import Scored, scored_of
 from streams.forward.shape import Shape
 
 log = logging.getLogger("headrace.forward")
@@ -54,8 +54,7 @@ class Forward(Stateless):
         self._scored: dict[int, Scored] = {}
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        columns = self._topics.pipeline.feature_columns
-        self._scored = {tp.partition: Scored(columns) for tp in tps}
+        self._scored = {tp.partition: scored_of(self._topics) for tp in tps}
         if tps:
             self._topics.prepare("dead")
 

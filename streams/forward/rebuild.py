@@ -18,7 +18,7 @@ from streams.forward.bulk import SearchRoute
 from streams.forward.documents import Documenter
 from streams.forward.engine import Engine
 from streams.forward.route import Documents, Refused
-from streams.forward.scored import Scored
+from streams.forward.scored import Scored, scored_of
 from streams.forward.setup import put_template
 from streams.forward.shape import Shape
 from streams.forward.templates import index
@@ -83,7 +83,7 @@ def rebuild(
     for documents, records in documents_of(topics, shape, passed):
         new = [target.replace(shape.alias, f"{shape.alias}-{stamp}", 1) for target in documents.targets]
         for name in set(new) - set(found.indices):
-            body = index(shape.alias, shape.fields)
+            body = index(shape.alias, shape.fields, shape.lifecycle(engine.lifecycle))
             with engine.asked(f"index {name}"):
                 engine.client.indices.create(index=name, mappings=body["mappings"], settings=body["settings"])
             found.indices.append(name)
@@ -115,11 +115,10 @@ def documents_of(topics: PipelineLog, shape: Shape, spans: Spans) -> Iterator[tu
 
 def _scored(topics: PipelineLog, predictions: Chunk, start: int, stop: int) -> Scored:
     """The features from ``start`` to before ``stop`` of the partition that these predictions are in."""
-    columns = topics.pipeline.feature_columns
-    held = Scored(columns)
+    held = scored_of(topics)
     for chunk in read_range(topics.log, {topics.tp("features", predictions.tp.partition): (start, stop)}):
         decoded = topics.codec("features").decode(chunk.values)
-        rows = decoded.frame(names=list(columns))
+        rows = decoded.frame(names=list(topics.pipeline.feature_columns))
         held.take(chunk.offsets[decoded.places()], rows, int(chunk.offsets[-1]))
     return held
 

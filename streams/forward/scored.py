@@ -5,10 +5,18 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from headrace.log.pipeline_log import PipelineLog
 from streams.forward.documents import Places
 
 MOST = 50_000
 """Rows that are held; features wait while infer is further behind."""
+
+
+def scored_of(topics: PipelineLog) -> Scored:
+    """A place for the features of one partition, in the types that a features record has them in: the log knows one
+    width of integers, features() many."""
+    types = topics.columns("features")
+    return Scored({name: types[name] for name in topics.pipeline.feature_columns})
 
 
 class Scored:

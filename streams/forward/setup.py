@@ -37,7 +37,8 @@ def put_template(engine: Engine, shape: Shape) -> None:
     _refuse_others(engine, shape)
     try:
         with engine.asked(f"template {shape.alias}"):
-            engine.client.indices.put_index_template(name=shape.alias, **template(shape.alias, shape.fields))
+            body = template(shape.alias, shape.fields, shape.lifecycle(engine.lifecycle))
+            engine.client.indices.put_index_template(name=shape.alias, **body)
     except Unavailable:
         raise
     except HeadraceError as e:

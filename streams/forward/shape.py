@@ -31,6 +31,10 @@ class Shape:
         """Names of the indices that hold them."""
         return f"{self.alias}.*"
 
+    def lifecycle(self, named: str) -> str:
+        """The lifecycle policy of their indices: the one named, and none where records are kept for ever."""
+        return "" if self.topic.retention == "forever" else named
+
 
 def shapes(pipeline: Pipeline, secret: str) -> dict[str, Shape]:
     """Topic -> shape, of the topics that the pipeline forwards.

@@ -98,21 +98,24 @@ def properties(pipeline: Pipeline, topic: Topic) -> dict[str, Mapping]:
     return {**found, FEATURES: {"type": "object", "properties": {n: scored[n] for n in pipeline.feature_columns}}}
 
 
-def template(name: str, fields: dict[str, Mapping]) -> Mapping:
+def template(name: str, fields: dict[str, Mapping], lifecycle: str = "") -> Mapping:
     """The body of ``PUT _index_template/NAME``: indices named ``NAME.*`` hold these fields, no others."""
     return {
         "index_patterns": [f"{name}.*"],
         "priority": PRIORITY,
         "meta": META,
-        "template": index(name, fields),
+        "template": index(name, fields, lifecycle),
     }
 
 
-def index(name: str, fields: dict[str, Mapping]) -> Mapping:
-    """The body of ``PUT INDEX`` for one that is found under ``name`` too."""
+def index(name: str, fields: dict[str, Mapping], lifecycle: str = "") -> Mapping:
+    """The body of ``PUT INDEX`` for one that is found under ``name`` too; ``lifecycle`` names its policy, if any."""
     limit = max(LEAST_FIELDS_LIMIT, fields_in(fields))
+    settings: Mapping = {"index.number_of_shards": 1, "index.mapping.total_fields.limit": limit}
+    if lifecycle:
+        settings["index.lifecycle.name"] = lifecycle
     return {
-        "settings": {"index.number_of_shards": 1, "index.mapping.total_fields.limit": limit},
+        "settings": settings,
         "mappings": {"dynamic": "strict", "properties": fields},
         "aliases": {name: {}},
     }

@@ -205,6 +205,14 @@ def test_fields_that_are_new_are_added_to_the_indices_there_are(
     assert held(engine, after) == ["t-0-0", "t-0-1", "t-0-2", "t-0-3", "t-0-4", "t-0-9"]
 
 
+def test_a_lifecycle_that_the_engine_does_not_know_is_refused_at_the_start(searching: str, shape: Shape) -> None:
+    """Neither of these engines has any: the one by another name, the other in the distributions with all modules."""
+    route = SearchRoute(Engine(Search(url=searching, lifecycle="year")), [shape])
+    with pytest.raises(ConfigError, match=r"unknown setting \[index\.lifecycle\.name\]"):
+        route.send(documents(shape, 1))
+    route.close()
+
+
 def test_no_address_and_a_wrong_one_are_said_at_once() -> None:
     with pytest.raises(ConfigError, match=r"^no search engine is named: start one with `headrace up --with search`"):
         Engine(Search())

@@ -22,10 +22,11 @@ from headrace.pipeline import Forward
 from headrace.records import Approval, DeadLetter, DeadRetry, Metric, Policy, Record, Rejection, Route
 from headrace.registry import MemoryRegistry
 from streams.forward.documents import Documenter
-from streams.forward.route import Documents
+from streams.forward.route import Documents, Refused
 from streams.forward.scored import MOST, Scored
 from streams.forward.shape import shapes
 from streams.forward.templates import COORDINATES
+from tests import search_log
 from tests.integration.platform import toy
 
 AT = datetime(2024, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
@@ -215,3 +216,35 @@ def test_what_was_scored_is_found_until_it_has_passed(there: set[int], asked: li
     assert held.room == MOST - len(left)
     again = filled(sorted(o for o in there if o >= held.earliest(99)))
     assert again.at(np.array(sorted(left), dtype=np.int64)).to_list() == [{"x": 10 * o} for o in sorted(left)]
+
+
+class Kept(list[Documents]):
+    """A route that keeps what it is given."""
+
+    def send(self, documents: Documents) -> list[Refused]:
+        self.append(documents)
+        return []
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_features_of_any_width_go_along_with_their_predictions() -> None:
+    """A pipeline's features may be integers of 32 bits; on the log they have 64."""
+    topics, kept = search_log.made(), Kept()
+    assert pl.Int32 in topics.pipeline.feature_columns.values()
+    search_log.forward(topics, kept)
+    found = {d["@id"]: d for s in kept if s.kind == "predictions" for d in map(json.loads, s.bodies)}
+    features = search_log.frames_of(topics, "features")["features"]
+    scored = {
+        (p, o): row
+        for p, o, row in zip(
+            features["@partition"],
+            features["@offset"],
+            features.select(list(topics.pipeline.feature_columns)).to_dicts(),
+            strict=True,
+        )
+    }
+    assert len(found) == search_log.frames_of(topics, "predictions")["Prediction"].height
+    assert all(d["features"] == scored.get((d["partition"], d["offset"])) for d in found.values())
+    assert sum(d["features"] is not None for d in found.values()) > len(found) / 2
