@@ -160,30 +160,38 @@ def _outcomes(chance: np.random.Generator, predictions: pl.DataFrame) -> pl.Data
         (pl.col("event_time") + timedelta(hours=3)).alias("label_time"),
         pl.col("prediction_offset").cast(pl.Int64),
         pl.lit(0, pl.Int64).alias("label_offset"),
+        pl.col("offset").alias("feature_offset"),
     )
 
 
 def _metrics(chance: np.random.Generator) -> Iterator[Record]:
     """Windows of a week, some measured again and again while those after them are measured too."""
-    names = ("psi.dep_hour", "psi.distance", "ks.distance", "auc", "log_loss", "brier", "labels_missing", "rate")
+    of_all = ("psi.distance", "psi.temp", "ks.distance", "brier", "calibration_error", "label_rate", "labels_missing")
+    of_each = ("auc", "log_loss", "positive_rate", "true_positive_rate", "false_positive_rate")
     week = timedelta(days=7)
     first = datetime(1970, 1, 1, tzinfo=UTC) + week * ((BEGIN - datetime(1970, 1, 1, tzinfo=UTC)) // week)
-    measured = []
+    measured: list[tuple[float, str, str, str, str, datetime, int]] = []
     for number in range(13):
         for model_id in MODELS[:2]:
-            for route in ROUTES[: 2 if "route" in Metric.model_fields else 1]:
-                for name in names:
-                    for group in ("", *(CARRIERS if name in ("auc", "rate") else ())):
-                        start = first + week * number
-                        window = {"name": name, "group": group, "window_start": start, "window_end": start + week}
-                        for version in range(int(chance.integers(1, 4))):
+            for name in (*of_all, *of_each):
+                for route in ("",) if "." in name else ROUTES[:2]:
+                    for group in ("", *(f"carrier={c}" for c in CARRIERS if name in of_each)):
+                        end = first + week * (number + 1)
+                        for version in range(1, int(chance.integers(2, 5))):
                             place = number + 2 * version + chance.random()
-                            measured.append(
-                                (place, {**window, "model_id": model_id, "route": route, "version": version})
-                            )
-    for _, given in sorted(measured, key=lambda m: m[0]):
-        figures = {**given, "value": chance.random(), "count": int(chance.integers(1, 10**6))}
-        yield Metric.model_validate({n: v for n, v in figures.items() if n in Metric.model_fields})
+                            measured.append((place, model_id, name, group, route, end, version))
+    for _, model_id, name, group, route, end, version in sorted(measured):
+        yield Metric(
+            model_id=model_id,
+            name=name,
+            group=group,
+            window_start=end - week,
+            window_end=end,
+            value=chance.random(),
+            count=int(chance.integers(1, 10**6)),
+            route=route,
+            version=version,
+        )
 
 
 def _decisions(chance: np.random.Generator) -> Iterator[Record]:

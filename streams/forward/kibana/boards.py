@@ -21,8 +21,8 @@ def boards(pipeline: Pipeline, shapes: Mapping[str, Shape]) -> list[Board]:
     """
     found = (
         declared.overview(pipeline),
-        declared.model(shapes),
-        declared.drift(pipeline, shapes),
+        declared.model(),
+        declared.drift(pipeline),
         declared.dead(),
         declared.decisions(),
         declared.lookup(),

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 
 from headrace.pipeline import Pipeline
-from streams.forward.kibana.aggs import Count, Latest, Mean, Over, Steps, Terms
+from streams.forward.kibana.aggs import Bucket, Count, Latest, Mean, Over, Steps, Terms
 from streams.forward.kibana.board import Board, Control
 from streams.forward.kibana.panels import Chart, Filter, Rows
-from streams.forward.shape import Shape
 
 MAJOR_SHIFT = 0.25
 """Population stability index from which a feature is said to have moved for good."""
-FIGURES = {"auc": "AUC", "log_loss": "Log loss", "brier": "Brier score", "labels_missing": "Labels still missing"}
+FIGURES = {
+    "auc": "AUC",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "calibration_error": "Calibration error",
+    "label_rate": "Label rate",
+    "labels_missing": "Labels still missing",
+}
 """Name of a metric -> title of its panel."""
+RATES = {
+    "positive_rate": "Positive rate",
+    "true_positive_rate": "True positive rate",
+    "false_positive_rate": "False positive rate",
+    "log_loss": "Log loss",
+}
+"""Those that are looked at group by group."""
 MODEL = Terms("model_id", "Model", 20)
-ROUTE = Terms("route", "Route", 3)
+ROUTE = Terms("route", "Route", 4)
+"""Three, and of what is no part of a policy none."""
 NAME = Terms("name", "Figure", 100)
 LETTER = Filter("dead letters", {"term": {"@record": "headrace.DeadLetter"}}, ("@record",))
 RETRY = Filter("retries", {"term": {"@record": "headrace.DeadRetry"}}, ("@record",))
@@ -96,14 +110,14 @@ def overview(pipeline: Pipeline) -> Board:
     )
 
 
-def model(shapes: Mapping[str, Shape]) -> Board:
+def model() -> Board:
     figures = Chart(
         "figures",
         "Figures of the last ten windows",
         ("metrics",),
         "table",
         (Latest("value", "Value"), Latest("count", "Records")),
-        (Terms("window_end", "Window until", 10, descending=True), NAME, *_measured(shapes)),
+        (Terms("window_end", "Window until", 10, descending=True), NAME, MODEL, ROUTE),
         (OF_ALL,),
     )
     return Board(
@@ -115,33 +129,31 @@ def model(shapes: Mapping[str, Shape]) -> Board:
     )
 
 
-def drift(pipeline: Pipeline, shapes: Mapping[str, Shape]) -> Board:
-    windows, measured = Over("window_end", _interval(pipeline.drift.window), "Window until"), _measured(shapes)
+def drift(pipeline: Pipeline) -> Board:
+    windows = Over("window_end", _interval(pipeline.drift.window), "Window until")
     value = (Latest("value", "Value"),)
 
     def features(name: str, title: str, line: float | None) -> Chart:
         where = Filter(f"figures {name}.*", {"prefix": {"name": f"{name}."}}, ("name",))
-        return Chart(name, title, ("metrics",), "line", value, (windows, NAME, *measured), (where, OF_ALL), line)
+        return Chart(name, title, ("metrics",), "line", value, (windows, NAME, MODEL, ROUTE), (where, OF_ALL), line)
 
-    quality = tuple(
-        Chart(
-            name.replace("_", "-"),
-            f"{title} by model",
-            ("metrics",),
-            "line",
-            value,
-            (windows, *measured),
-            (Filter(f"figure {name}", {"term": {"name": name}}, ("name",)), OF_ALL),
-        )
-        for name, title in FIGURES.items()
+    def figure(name: str, panel: str, title: str, among: Filter, *groups: Terms) -> Chart:
+        where = Filter(f"figure {name}", {"term": {"name": name}}, ("name",))
+        buckets: tuple[Bucket, ...] = (windows, *groups, MODEL, ROUTE)
+        return Chart(panel.replace("_", "-"), title, ("metrics",), "line", value, buckets, (where, among))
+
+    quality = tuple(figure(n, n, f"{title} by model", OF_ALL) for n, title in FIGURES.items())
+    rates = tuple(
+        figure(n, f"{n}_by_group", f"{title} by group", OF_GROUPS, Terms("group", "Group", 30))
+        for n, title in RATES.items()
     )
     groups = Chart(
         "groups",
-        "Figures by group, the last ten windows",
+        "Figures by group, the last four windows",
         ("metrics",),
         "table",
         (*value, Latest("count", "Records")),
-        (Terms("window_end", "Window until", 10, descending=True), NAME, Terms("group", "Group", 200), *measured),
+        (Terms("window_end", "Window until", 4, descending=True), NAME, Terms("group", "Group", 200), MODEL, ROUTE),
         (OF_GROUPS,),
     )
     return Board(
@@ -155,6 +167,7 @@ def drift(pipeline: Pipeline, shapes: Mapping[str, Shape]) -> Board:
                 features("ks", "Kolmogorov-Smirnov statistic by feature", None),
             ),
             *_pairs(quality),
+            *_pairs(rates),
             (groups,),
         ),
         (Control("metrics", "model_id", "Model"), Control("metrics", "name", "Figure")),
@@ -238,12 +251,6 @@ def lookup() -> Board:
         ((found,),),
         (Control("predictions", "id", "Id"),),
     )
-
-
-def _measured(shapes: Mapping[str, Shape]) -> tuple[Terms, ...]:
-    """Whose figure it is: the model, and, where figures say so, the part it played."""
-    fields = shapes["metrics"].fields if "metrics" in shapes else {}
-    return tuple(terms for terms in (MODEL, ROUTE) if terms.field in fields)
 
 
 def _interval(span: timedelta) -> str:

@@ -116,33 +116,35 @@ def averaged(frame: pl.DataFrame, keys: Sequence[pl.Expr], *values: pl.Expr) -> 
 
 
 def latest(frame: pl.DataFrame, keys: Sequence[str], *values: str) -> list[Row]:
-    """The last record of each key, by where it stands on the log."""
-    return frame.sort("@offset").group_by(keys).last().select(*keys, *values).sort(keys).rows()
-
-
-def measured(frame: pl.DataFrame) -> list[str]:
-    return [name for name in ("model_id", "route") if name in frame.columns]
+    """The highest version of each window's figures."""
+    keys = [*keys, "model_id", "route"]
+    found = frame.group_by(keys).agg(pl.all().sort_by("version").last())
+    return found.select(*keys, *values).sort(keys).rows()
 
 
 def feature_figures(prefix: str) -> Callable[[Held], list[Row]]:
     def rows(held: Held) -> list[Row]:
         frame = held.records["Metric"].filter(pl.col("name").str.starts_with(f"{prefix}."), group="")
-        return latest(frame, ["window_end", "name", *measured(frame)], "value")
+        return latest(frame, ["window_end", "name"], "value")
 
     return rows
 
 
 def figure(name: str) -> Callable[[Held], list[Row]]:
+    return lambda held: latest(held.records["Metric"].filter(name=name, group=""), ["window_end"], "value")
+
+
+def of_groups(name: str) -> Callable[[Held], list[Row]]:
     def rows(held: Held) -> list[Row]:
-        frame = held.records["Metric"].filter(name=name, group="")
-        return latest(frame, ["window_end", *measured(frame)], "value")
+        frame = held.records["Metric"].filter(pl.col("group") != "", name=name)
+        return latest(frame, ["window_end", "group"], "value")
 
     return rows
 
 
-def last_ten(frame: pl.DataFrame, keys: Sequence[str]) -> list[Row]:
-    """Of the last ten windows, the last first."""
-    ends = frame["window_end"].unique().sort(descending=True).head(10)
+def newest(frame: pl.DataFrame, windows: int, *keys: str) -> list[Row]:
+    """Of the last windows, the last first."""
+    ends = frame["window_end"].unique().sort(descending=True).head(windows)
     rows = latest(frame.filter(pl.col("window_end").is_in(ends.implode())), ["window_end", *keys], "value", "count")
     return sorted(rows, key=lambda row: -row[0].timestamp())
 
@@ -184,18 +186,20 @@ EXPECTED: dict[str, Callable[[Held], list[Row]]] = {
     "calibration": lambda held: averaged(
         held.records["Outcome"], [DAY, pl.col("model_id"), pl.col("route")], score(), pl.col("label")
     ),
-    "figures": lambda held: last_ten(
-        held.records["Metric"].filter(group=""), ["name", *measured(held.records["Metric"])]
-    ),
+    "figures": lambda held: newest(held.records["Metric"].filter(group=""), 10, "name"),
     "psi": feature_figures("psi"),
     "ks": feature_figures("ks"),
     "auc": figure("auc"),
     "log-loss": figure("log_loss"),
     "brier": figure("brier"),
+    "calibration-error": figure("calibration_error"),
+    "label-rate": figure("label_rate"),
     "labels-missing": figure("labels_missing"),
-    "groups": lambda held: last_ten(
-        held.records["Metric"].filter(pl.col("group") != ""), ["name", "group", *measured(held.records["Metric"])]
-    ),
+    "positive-rate-by-group": of_groups("positive_rate"),
+    "true-positive-rate-by-group": of_groups("true_positive_rate"),
+    "false-positive-rate-by-group": of_groups("false_positive_rate"),
+    "log-loss-by-group": of_groups("log_loss"),
+    "groups": lambda held: newest(held.records["Metric"].filter(pl.col("group") != ""), 4, "name", "group"),
     "dead-by-stage": letters_by("stage"),
     "dead-by-code": letters_by("code"),
     "dead": listed("dead", "DeadLetter"),
