@@ -39,6 +39,7 @@ INSIDE = {
     "replay": {*MODELS, "progress", "replay"},
     "audit": {*MODELS, "audit", "progress", "replay"},
     "why": {*MODELS, "progress", "replay", "why"},
+    "watch": {*MODELS, "acls", "watch"},
     "dead": LOG,
     "producer": LOG,
     "orders": MODELS,
