@@ -102,6 +102,7 @@ def show(
         shown = {
             "letter": str(place),
             **dead.model_dump(exclude={"key", "value"}),
+            "at": dead.at.isoformat() if dead.at is not None else None,
             "key": dead.key.hex() if dead.key is not None else None,
             "value": dead.value.hex() if dead.value is not None else None,
             "schema": partial.schema,
