@@ -1,1 +1,4 @@
-"""features and outcomes -> metrics and triggers: drift against the baseline a model carries, error once labels come."""
+"""features, predictions and outcomes -> metrics and triggers.
+
+Drift against the baseline a model carries, figures of scores, and of their error once labels come.
+"""

@@ -88,8 +88,7 @@ class FeatureWindows:
 
     def closed(self, time: int) -> list[Closed]:
         """The windows that ended at or before ``time`` (microseconds) since this was last asked, oldest first."""
-        ends = sorted(((w.number + 1) * self.span, w.model_id) for w in self.counts)
-        fresh = [Window(m, end // self.span - 1) for end, m in ends if self.judged < end <= time]
+        fresh = sorted((w for w in self.counts if self.judged < self._end(w) <= time), key=self._end)
         self.judged = max(self.judged, time)
         return [Closed(w, self._psi(w), self._whole(w)) for w in fresh]
 
@@ -114,6 +113,9 @@ class FeatureWindows:
     def earliest(self, partition: int, position: int) -> int:
         """Offset of the partition's first row in a window that is not final."""
         return min((f[partition] for f in self.first_offsets.values() if partition in f), default=position)
+
+    def _end(self, window: Window) -> int:
+        return (window.number + 1) * self.span
 
     def _psi(self, window: Window) -> dict[str, float]:
         counts = self.counts[window]
