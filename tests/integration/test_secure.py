@@ -51,11 +51,14 @@ def platform(secured: Stack, tmp_path: Path) -> Platform:
     return Platform(f"toy-{uuid.uuid4().hex[:8]}", settings_of(secured, ADMIN), tmp_path)
 
 
-def test_a_pipeline_works_with_each_processors_own_rights(secured: Stack, platform: Platform, tmp_path: Path) -> None:
+def test_a_pipeline_works_with_each_processors_own_rights(
+    secured: Stack, platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workers = [f"{name}-0" for name in PROCESSORS]
     producer = KafkaLog(settings_of(secured, "producer"), "producer").sender("producer")
     rows = clicks(0, 400)
     topics = platform.topics
+    monkeypatch.setenv("HEADRACE_SEARCH__URL", "http://127.0.0.1:9")  # forward waits for an engine, with its own rights
     with platform.running(*workers) as running:
         producer.send(topics.topic("raw"), [u.encode() for u in rows["user"]], topics.codec("raw").encode(rows))
         producer.send(topics.topic("raw"), [b"user0"], [b"\x01nonsense"])
