@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from headrace.embedded.parts import Part
 from headrace.embedded.server import Server
 from headrace.embedded.stack import Stack
 from headrace.errors import DownloadError
+from tests.ports import free_port
 from tests.waiting import wait_for
 
 ENGINES = ("opensearch", "elasticsearch")
@@ -54,7 +54,7 @@ def engine_of(kind: str, folder: Path) -> Iterator[str]:
 @contextmanager
 def _elasticsearch(folder: Path) -> Iterator[str]:
     java, home = _java(), _home()
-    port, transport = _free_port(), _free_port()
+    port, transport = free_port(), free_port()
     config = folder / "config"
     shutil.copytree(home / "config", config)
     settings = {
@@ -121,9 +121,3 @@ def _home() -> Path:
             shutil.rmtree(partial)
             cache.path(ZIP).unlink()
     return home
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

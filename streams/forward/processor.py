@@ -21,6 +21,7 @@ from streams.forward.documents import Documenter
 from streams.forward.route import Refused, Route
 from streams.forward.scored import Scored, scored_of
 from streams.forward.shape import Shape
+from streams.scored_features import ready
 
 log = logging.getLogger("headrace.forward")
 
@@ -64,13 +65,15 @@ class Forward(Stateless):
         decoded = self._topics.codec(topic).decode(batch.values)
         if topic == "features":
             return Step(consumed=self._hold(batch, decoded))
-        ready = self._ready(batch, decoded) if topic == "predictions" else len(batch)
-        if ready == 0:
+        done = len(batch)
+        if topic == "predictions":
+            done = ready(self._topics, batch, decoded, "offset", self._scored[batch.tp.partition].reached)
+        if done == 0:
             return Step(consumed=0)
-        if ready < len(batch):
-            batch = batch.slice(0, ready)
+        if done < len(batch):
+            batch = batch.slice(0, done)
             decoded = self._topics.codec(topic).decode(batch.values)
-        return Step(self._send(topic, batch, decoded), consumed=ready)
+        return Step(self._send(topic, batch, decoded), consumed=done)
 
     def rebuild_from(self, tp: TopicPartition, position: int) -> int:
         held = self._scored.get(tp.partition)
@@ -99,17 +102,6 @@ class Forward(Stateless):
             held.take(batch.offsets[places[:taken]], rows, int(batch.offsets[done - 1]))
         return done
 
-    def _ready(self, batch: Chunk, decoded: Decoded) -> int:
-        """How many predictions from the start of a batch have no features still to come."""
-        partition = batch.tp.partition
-        scored = decoded.integers("offset")
-        ahead = scored >= self._scored[partition].reached
-        if not ahead.any():
-            return len(batch)
-        first, end = self._topics.log.bounds(self._topics.topic("features"))[partition]
-        waits = ahead & (scored >= first) & (scored < end)
-        return int(decoded.places()[waits.argmax()]) if waits.any() else len(batch)
-
     def _send(self, topic: str, batch: Chunk, decoded: Decoded) -> list[Output]:
         """Send the documents of a batch; gives the dead letters of those that are none, or are refused."""
         letters = self._topics.dead_letters(self.name, batch, decoded)
@@ -120,7 +112,7 @@ class Forward(Stateless):
         documents = self._makers[topic].documents(batch, decoded, held.at if held else None)
         refused = self._route.send(documents)
         if held is not None:
-            held.passed(int(decoded.integers("offset").max()))
+            held.passed(decoded.integers("offset"))
         return [*letters, *self._refused(topic, batch, [r._replace(place=int(sound[r.place])) for r in refused])]
 
     def _refused(self, topic: str, batch: Chunk, refused: list[Refused]) -> list[Output]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -22,8 +21,6 @@ from streams.forward.scored import Scored, scored_of
 from streams.forward.setup import put_template
 from streams.forward.shape import Shape
 from streams.forward.templates import index
-
-log = logging.getLogger("headrace.forward")
 
 BATCH = 5_000
 SWAPS = 5

@@ -63,9 +63,15 @@ class Scored:
         rows = self._rows[places].to_struct()
         return pl.select(pl.when(there).then(rows).otherwise(None).alias("scored")).to_series()
 
-    def passed(self, offset: int) -> None:
-        """Predictions of this offset have come, so none of an earlier one will. Shadows of it may."""
-        first = int(np.searchsorted(self._offsets, offset))
+    def passed(self, offsets: Places) -> None:
+        """Predictions of these offsets have come, so none of one earlier than the last will. Shadows of that may.
+
+        Offsets that features have not come to are nobody's, and say nothing.
+        """
+        known = offsets[offsets < self.reached]
+        if not len(known):
+            return
+        first = int(np.searchsorted(self._offsets, known.max()))
         self._offsets, self._rows = self._offsets[first:], self._rows[first:]
 
     def earliest(self, position: int) -> int:

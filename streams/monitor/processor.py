@@ -29,6 +29,7 @@ from streams.monitor.score_windows import ScoreWindows, Stream, Window
 from streams.monitor.tally import Codes, Integers, Numbers
 from streams.monitor.triggers import Triggers
 from streams.monitor.versions import Key
+from streams.scored_features import ready
 
 MARKER = 1
 SCORED = ("event_time", "model_id", "route", "outputs")
@@ -98,15 +99,15 @@ class Monitor(Stateless):
         decoded = self._topics.codec(topic).decode(batch.values)
         if topic == "features":
             return self._take_features(batch, decoded)
-        ready = self._ready(topic, batch, decoded)
-        if ready == 0:
+        done = self._ready(topic, batch, decoded)
+        if done == 0:
             return Step(consumed=0)
-        if ready < len(batch):
-            batch = batch.slice(0, ready)
+        if done < len(batch):
+            batch = batch.slice(0, done)
             decoded = self._topics.codec(topic).decode(batch.values)
         letters = self._topics.dead_letters(self.name, batch, decoded)
         taken = self._take_predictions if topic == "predictions" else self._take_outcomes
-        return Step([*letters, *taken(batch, decoded)], consumed=ready)
+        return Step([*letters, *taken(batch, decoded)], consumed=done)
 
     def tick(self) -> Step:
         if not self._assigned:
@@ -205,14 +206,8 @@ class Monitor(Stateless):
         """How many records from the start of a batch have no features still to come."""
         if not self._pipeline.groups or not len(decoded.places()):
             return len(batch)
-        scored = decoded.integers(FEATURES_OFFSET[topic])
-        partition = batch.tp.partition
-        ahead = scored >= self._grouped[partition].reached
-        if not ahead.any():
-            return len(batch)
-        first, end = self._topics.log.bounds(self._topics.topic("features"))[partition]
-        waits = ahead & (scored >= first) & (scored < end)
-        return int(decoded.places()[waits.argmax()]) if waits.any() else len(batch)
+        reached = self._grouped[batch.tp.partition].reached
+        return ready(self._topics, batch, decoded, FEATURES_OFFSET[topic], reached)
 
     def _take_predictions(self, batch: Chunk, decoded: Decoded) -> list[Output]:
         rows = decoded.frame(names=[*SCORED, "offset"])

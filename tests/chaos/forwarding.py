@@ -13,7 +13,6 @@ import logging
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from streams.forward.engine import Engine
 from streams.forward.indexed import indexed
 from streams.forward.shape import shapes
 from tests.integration.platform import Platform, stop
+from tests.ports import free_port
 from tests.waiting import wait_for
 
 Way = Literal["search", "fluentd"]
@@ -124,7 +124,7 @@ class Receivers:
         self._stores = [folder / f"receiver{n}.jsonl" for n in range(2)]
         for store in self._stores:
             store.touch()
-        self._ports = [_free_port() for _ in self._stores]
+        self._ports = [free_port() for _ in self._stores]
         self._processes = [self._started(n) for n in range(2)]
         receivers = json.dumps([f"{HOST}:{port}" for port in self._ports])
         self.environment = {
@@ -264,12 +264,6 @@ def _passed(platform: Platform) -> bool:
     committed = platform.log.committed(f"{topics.pipeline.name}.forward")
     bounds = platform.log.bounds(topics.topic("predictions"))
     return all(end == 0 or committed.get(topics.tp("predictions", p), 0) >= end - 1 for p, (_, end) in bounds.items())
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -208,8 +208,8 @@ def filled(offsets: list[int], held: Scored | None = None) -> Scored:
 @given(st.sets(st.integers(0, 60), min_size=1), st.lists(st.integers(0, 70)), st.integers(0, 60))
 def test_what_was_scored_is_found_until_it_has_passed(there: set[int], asked: list[int], passed: int) -> None:
     held = filled(sorted(there))
-    held.passed(passed)
-    left = {o for o in there if o >= passed}
+    held.passed(np.array([passed, 10**12], dtype=np.int64))
+    left = {o for o in there if o >= passed or passed > max(there)}
     assert held.at(np.array(asked, dtype=np.int64)).to_list() == [{"x": 10 * o} if o in left else None for o in asked]
     assert held.reached == max(there) + 1
     assert held.earliest(99) == min(left | {max(there)})
