@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
+import warnings
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +22,14 @@ from tests.integration.platform import POISON, Platform, clicks
 from tests.waiting import wait_for
 
 GROUPS = ("preprocess", "infer", "join")
+
+
+@pytest.fixture(scope="module")
+def swept() -> None:
+    """What earlier tests left lying is gone, so that it is not laid at the door of one that looks for such things."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,14 @@ SHORT_S = 0.3
 """Ack timeout where a receiver is expected to let it pass."""
 LONG_S = 20.0
 """Ack timeout where none is."""
-HYGIENE = pytest.mark.filterwarnings(
-    "error::ResourceWarning",
-    "error::pytest.PytestUnraisableExceptionWarning",
-    "error::pytest.PytestUnhandledThreadExceptionWarning",
-)
+HYGIENE = [
+    pytest.mark.usefixtures("swept"),
+    pytest.mark.filterwarnings(
+        "error::ResourceWarning",
+        "error::pytest.PytestUnraisableExceptionWarning",
+        "error::pytest.PytestUnhandledThreadExceptionWarning",
+    ),
+]
 """A socket left open, or a receiver that broke, fails the test."""
 
 

@@ -16,12 +16,13 @@ from headrace.errors import Unavailable
 from streams.forward.fluentd.route import FluentdRoute
 from streams.forward.route import Documents
 from tests.collector import BUILD_S, Collector, built
+from tests.integration.fluentd import HYGIENE
 from tests.waiting import wait_for
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(BUILD_S + 60),
-    pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning"),
+    *HYGIENE,
 ]
 
 BATCH = 500
