@@ -8,6 +8,7 @@ import logging
 import random
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -29,20 +30,19 @@ def main() -> int:
     parser.add_argument("--cluster-faults", type=int, default=60, help="on three brokers; 0: not at all")
     parser.add_argument("--records", type=int, default=80_000, help="raw records on one broker; on three half of it")
     parser.add_argument("--only", action="append", choices=KINDS, help="these kinds of faults alone; repeatable")
+    parser.add_argument("--transport", choices=("auto", "native", "python"), default="auto", help="of every processor")
     given = parser.parse_args()
     logging.disable(logging.ERROR)  # what the clients get over by themselves
     console = Console()
     plans = []
     if given.faults:
         kinds = tuple(given.only or SINGLE_BROKER)
-        plans.append(Plan(given.seed, given.faults, given.records, kinds, workers=ALL_WORKERS))
+        plans.append(Plan(given.seed, given.faults, given.records, kinds))
     if given.cluster_faults:
         kinds = tuple(k for k in given.only or CLUSTER if k in CLUSTER)
-        plans.append(
-            Plan(given.seed + 1, given.cluster_faults, given.records // 2, kinds, brokers=3, workers=ALL_WORKERS)
-        )
+        plans.append(Plan(given.seed + 1, given.cluster_faults, given.records // 2, kinds, brokers=3))
     results = []
-    for plan in plans:
+    for plan in (replace(plan, workers=ALL_WORKERS, transport=given.transport) for plan in plans):
         folder = FOLDER / f"brokers{plan.brokers}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -59,9 +59,10 @@ def main() -> int:
 def _table(result: Result) -> Table:
     plain = result.plain()
     title = (
-        f"seed {result.seed}, {result.brokers} broker(s): {sum(result.faults.values())} faults, {result.records:,} raw "
-        f"records, {result.answers:,} features, {len(result.violations)} violations; recovery p50 "
-        f"{plain['recovery_p50_s']} s, max {plain['recovery_max_s']} s; lag zero after {result.lag_zero_s} s"
+        f"seed {result.seed}, {result.brokers} broker(s), transport {result.transport}: "
+        f"{sum(result.faults.values())} faults, {result.records:,} raw records, {result.answers:,} features, "
+        f"{len(result.violations)} violations; recovery p50 {plain['recovery_p50_s']} s, "
+        f"max {plain['recovery_max_s']} s; lag zero after {result.lag_zero_s} s"
     )
     table = Table("fault", "times", "recovery p50", "max", title=title)
     for kind, times in sorted(result.faults.items()):

@@ -64,6 +64,7 @@ class Plan:
     brokers: int = 1
     per_second: float = 400.0
     workers: tuple[str, ...] = WORKERS
+    transport: str = "auto"
 
 
 @dataclass
@@ -72,6 +73,7 @@ class Result:
 
     seed: int
     brokers: int
+    transport: str
     faults: dict[str, int] = field(default_factory=dict)
     recovery_s: dict[str, list[float]] = field(default_factory=dict)
     records: int = 0
@@ -104,7 +106,7 @@ class Chaos:
         self._spare = 0
         self._models = 100
         self._stuck_writers: list[Writer] = []
-        self._result = Result(plan.seed, plan.brokers)
+        self._result = Result(plan.seed, plan.brokers, plan.transport)
 
     def run(self) -> Result:
         """Do it all.
@@ -161,6 +163,7 @@ class Chaos:
                 kafka={"session.timeout.ms": "6000"},
                 replication_factor=min(3, plan.brokers),
                 unsigned_models="accept",
+                transport=plan.transport,
             )
             logs = self._folder / "workers"
             logs.mkdir()

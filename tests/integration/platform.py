@@ -195,6 +195,7 @@ class Platform:
             "HEADRACE_UNSIGNED_MODELS": self.settings.unsigned_models,
             "HEADRACE_TRUSTED_KEYS": json.dumps([str(k) for k in self.settings.trusted_keys]),
             "HEADRACE_REVOKED_KEYS": json.dumps([str(k) for k in self.settings.revoked_keys]),
+            "HEADRACE_TRANSPORT": self.settings.transport,
             "HEADRACE_FAULT": fault,
             **({"TMPDIR": str(self._scratch)} if self._scratch else {}),
             **settings,
