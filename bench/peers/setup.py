@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.embedded.cache import Cache, cache_folder
@@ -20,7 +21,8 @@ HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 INSTALL_S = 600.0
 COMPILE_S = 120.0
-HEAP = ["-Xms1g", "-Xmx1g"]
+SOURCES = ("Scoring.java", "TunedScoring.java", "FeaturesReader.java", "ReceiptWriter.java")
+HEAP = ("-Xms1g", "-Xmx1g")
 
 
 def python_of(name: str) -> Path:
@@ -41,8 +43,13 @@ def python_of(name: str) -> Path:
     return python
 
 
-def java_command(job: Path) -> list[str]:
-    """The command of the Java peer, compiled where it is not yet.
+def java_command(program: str, flags: Sequence[str], job: Path) -> list[str]:
+    """The command of a Java peer, compiled where it is not yet.
+
+    Args:
+        program: its class.
+        flags: of the virtual machine.
+        job: its properties are beside it.
 
     Raises:
         StackError: it cannot be compiled.
@@ -57,13 +64,14 @@ def java_command(job: Path) -> list[str]:
                 cache.add(part, fetch(part, cache.partial / part.sha256[:12], lambda _: None))
     avro, onnx, compiler = (str(cache.path(part)) for part in parts)
     libraries = ":".join([avro, onnx, *map(str, kafka)])
-    source = PROGRAMS / "Scoring.java"
-    classes = cache_folder() / "bench" / f"java-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
-    if not (classes / "Scoring.class").exists():
-        compile_it = [*JAVA, "-jar", compiler, "-21", "-nowarn", "-cp", libraries, "-d", str(classes), str(source)]
-        _run(compile_it, "java: its compilation", COMPILE_S)
+    sources = [PROGRAMS / name for name in SOURCES]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    classes = cache_folder() / "bench" / f"java-{digest}"
+    if not (classes / f"{program}.class").exists():
+        compile_it = [*JAVA, "-jar", compiler, "-21", "-nowarn", "-cp", libraries, "-d", str(classes)]
+        _run([*compile_it, *map(str, sources)], "java: its compilation", COMPILE_S)
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return [*JAVA, *HEAP, quiet, "-cp", f"{classes}:{libraries}", "Scoring", f"{job}.properties"]
+    return [*JAVA, *flags, quiet, "-cp", f"{classes}:{libraries}", program, f"{job}.properties"]
 
 
 def _run(cmd: list[str], what: str, limit_s: float) -> None:
