@@ -99,7 +99,7 @@ public final class TunedScoring implements AutoCloseable {
         // The same for every run: what a run that was ended left open is aborted by the next.
         found.put("transactional.id", "bench.peers.java");
         found.put("linger.ms", "5");
-        found.put("batch.size", "500000");
+        found.put("batch.size", "1000000");
         found.put("buffer.memory", "134217728");
         found.put("max.request.size", "4194304");
         found.put("send.buffer.bytes", "-1");
