@@ -1,10 +1,11 @@
 """A hash tree over records: one root stands for them all, a part can be checked alone, and a changed record be found.
 
-The tree is that of RFC 6962, section 2.1: a leaf is sha-256(0x00, record), a node sha-256(0x01, left, right), and the
-records of a tree are split at the largest power of two below their number. A record is its key and then its value,
-each behind its length in eight bytes, big endian; a null is the length 2^64 - 1 and nothing more.
+The tree is that of RFC 6962, section 2.1: a leaf is sha-256(0x00, records), a node sha-256(0x01, left, right), and the
+leaves of a tree are split at the largest power of two below their number. A leaf holds 16 records, the last one what is
+left: hashing each alone would cost six times as much. A record is its key and then its value, each behind its length in
+eight bytes, big endian; a null is the length 2^64 - 1 and nothing more.
 
-Of a tree its *blocks* are kept: the roots of equal, complete parts (a power of two records each, the last one what is
+Of a tree its *blocks* are kept: the roots of equal, complete parts (a power of two leaves each, the last one what is
 left), at most 256 of them. The root follows from them, and two trees can be compared block by block.
 """
 
@@ -20,6 +21,8 @@ from headrace.codec.column import BytesColumn
 from headrace.codec.compiled import compiled
 
 DIGEST = 32
+LEAF = 16
+"""Records of a leaf."""
 MOST_BLOCKS = 256
 _LEAF, _NODE, _FOREST = b"\x00", b"\x01", b"\x02"
 
@@ -34,7 +37,7 @@ class HashTree:
 
     Attributes:
         count: how many records.
-        block: records of each block, a power of two; the last block may have fewer.
+        block: records of each block, a power of two and at least ``LEAF``; the last block may have fewer.
         blocks: the root of each block.
     """
 
@@ -60,51 +63,45 @@ class HashTree:
 
 
 class TreeBuilder:
-    """Builds a tree from records as they are read; holds the leaves of one block."""
+    """Builds a tree from records as they are read; holds the leaves of one block, and the records of one leaf."""
 
     def __init__(self, most_blocks: int = MOST_BLOCKS) -> None:
         self._most = most_blocks
-        self._block = 1
+        self._block = LEAF
         self._blocks: list[bytes] = []
         self._open: list[bytes] = []
+        self._leaf = hashlib.sha256(_LEAF)
         self._count = 0
 
     def add(self, keys: BytesColumn, values: BytesColumn) -> None:
         """Take the next records."""
-        for leaf in leaves(keys, values):
-            self._open.append(leaf)
-            self._count += 1
-            if len(self._open) == self._block:
-                self._close()
+        framed, begins = _framed(keys, values)
+        missing = -self._count % LEAF
+        # Where leaves end: first the one that is open, then every 16 records.
+        stops = list(range(missing, len(keys) + 1, LEAF)) if missing else list(range(LEAF, len(keys) + 1, LEAF))
+        at = 0
+        for stop in begins[stops].tolist():
+            self._leaf.update(framed[at:stop])
+            self._close_leaf()
+            at = stop
+        self._leaf.update(framed[at:])
+        self._count += len(keys)
 
     def tree(self) -> HashTree:
         """The tree over the records so far."""
-        rest = [_root(self._open)] if self._open else []
+        leaves = [*self._open, self._leaf.digest()] if self._count % LEAF else self._open
+        rest = [_root(leaves)] if leaves else []
         return HashTree(self._count, self._block, (*self._blocks, *rest))
 
-    def _close(self) -> None:
-        self._blocks.append(_root(self._open))
-        self._open = []
-        if len(self._blocks) == self._most:
-            self._blocks = _paired(self._blocks)
-            self._block *= 2
-
-
-def leaves(keys: BytesColumn, values: BytesColumn) -> list[bytes]:
-    """The leaf of each record: sha-256(0x00, record)."""
-    if len(keys) == 0:
-        return []
-    ends = np.zeros(len(keys), dtype=np.int64)
-    lengths = sum(int(c.offsets[-1] - c.offsets[0]) for c in (keys, values))
-    out = np.empty(lengths + 17 * len(keys), dtype=np.uint8)
-    (kd, ko, kv), (vd, vo, vv) = keys.buffers(), values.buffers()
-    _frame(kd, ko, kv, vd, vo, vv, out, ends)
-    framed, sha = out.data, hashlib.sha256
-    found, begin = [], 0
-    for end in ends.tolist():
-        found.append(sha(framed[begin:end]).digest())
-        begin = end
-    return found
+    def _close_leaf(self) -> None:
+        self._open.append(self._leaf.digest())
+        self._leaf = hashlib.sha256(_LEAF)
+        if len(self._open) * LEAF == self._block:
+            self._blocks.append(_root(self._open))
+            self._open = []
+            if len(self._blocks) == self._most:
+                self._blocks = _paired(self._blocks)
+                self._block *= 2
 
 
 def forest_root(trees: Mapping[int, HashTree]) -> str:
@@ -152,6 +149,15 @@ def stated(blocks: Iterable[bytes]) -> str:
     return b"".join(blocks).hex()
 
 
+def _framed(keys: BytesColumn, values: BytesColumn) -> tuple[memoryview, Offsets]:
+    """Records as they are hashed, end to end, and where each begins, (n + 1,)."""
+    begins = np.zeros(len(keys) + 1, dtype=np.int64)
+    lengths = sum(int(c.offsets[-1] - c.offsets[0]) for c in (keys, values))
+    out = np.empty(lengths + 16 * len(keys), dtype=np.uint8)
+    _frame(*keys.buffers(), *values.buffers(), out, begins)
+    return out.data[: int(begins[-1])], begins
+
+
 @compiled
 def _frame(
     key_data: Octets,
@@ -161,14 +167,12 @@ def _frame(
     value_offsets: Offsets,
     value_valid: Valid,
     out: Octets,
-    ends: Offsets,
+    begins: Offsets,
 ) -> None:
-    """Write 0x00 and each record's key and value, each behind its length; ``ends``: where each stops."""
+    """Write each record's key and value, each behind its length; ``begins``, (n + 1,): where each begins."""
     at = np.uint64(0)
-    for row in range(len(ends)):
+    for row in range(len(begins) - 1):
         r = np.uint64(row)
-        out[at] = np.uint8(0)
-        at += np.uint64(1)
         for part in range(2):
             data, offsets, valid = (
                 (key_data, key_offsets, key_valid) if part == 0 else (value_data, value_offsets, value_valid)
@@ -183,4 +187,4 @@ def _frame(
             for k in range(length):
                 out[at + np.uint64(k)] = data[begin + np.uint64(k)]
             at += length
-        ends[r] = np.int64(at)
+        begins[r + np.uint64(1)] = np.int64(at)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from headrace.errors import ConfigError, HeadraceError
-from headrace.hash_tree import HashTree, differing, hashes
+from headrace.hash_tree import LEAF, HashTree, differing, hashes
 from headrace.log.base import Chunk, Offsets
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.session import runtime_fingerprint
@@ -110,7 +110,7 @@ def _data(topics: PipelineLog, lineage: Lineage, examples: Examples, seen: dict[
     found = []
     for then in lineage.trees:
         offsets = np.concatenate([np.zeros(0, np.int64), *seen.get(then.partition, [])])
-        now = examples.trees.get(then.partition, HashTree(0, 1, ()))
+        now = examples.trees.get(then.partition, HashTree(0, LEAF, ()))
         for start, stop in differing(HashTree(then.count, then.block, hashes(then.blocks)), now):
             there = offsets[start:stop]
             at = f"offsets {there[0]} to {there[-1]}" if len(there) else f"{stop - start} records that are gone"

@@ -10,7 +10,7 @@ from headrace.hash_tree import TreeBuilder, differing
 from headrace.log.base import Chunk, TopicPartition
 from headrace.progress import SILENT, Progress
 from headrace.records import OffsetRange
-from streams.versions.manifest import Partition, VersionManifest, load_manifest, mend
+from streams.versions.manifest import DataFile, Partition, VersionManifest, load_manifest, mend
 from streams.versions.parquet import file_digest, records_of
 
 
@@ -24,7 +24,7 @@ def verified(folder: Path, told: Progress = SILENT) -> VersionManifest:
     told.begins("verifying", manifest.records)
     for partition in manifest.partitions:
         changed = _changed(folder, partition)
-        _check_records(folder, manifest, partition, told)
+        _check_records(folder, manifest, partition, changed, told)
         if changed is not None:
             raise VersionDamaged(
                 f"{changed} was changed, though not in its keys and values: its offsets or its decoded columns are "
@@ -67,7 +67,9 @@ def _changed(folder: Path, partition: Partition) -> Path | None:
     return None
 
 
-def _check_records(folder: Path, manifest: VersionManifest, partition: Partition, told: Progress) -> None:
+def _check_records(
+    folder: Path, manifest: VersionManifest, partition: Partition, changed: Path | None, told: Progress
+) -> None:
     builder = TreeBuilder()
     tp = TopicPartition(manifest.topic, partition.partition)
     for file in partition.files:
@@ -83,22 +85,23 @@ def _check_records(folder: Path, manifest: VersionManifest, partition: Partition
     spans = differing(partition.tree, builder.tree())
     if spans:
         start, stop = spans[0]
-        name, begin = _file_at(partition, start)
+        file, begin = _file_at(partition, start, changed)
+        first, last = max(start - begin, 0), min(stop - begin, file.records) - 1
         more = f", and in {len(spans) - 1} more spans" if len(spans) > 1 else ""
         raise VersionDamaged(
-            f"{folder / name} was changed: among its records {max(0, start - begin)} to {stop - begin - 1} (counted "
-            f"from 0; {tp}){more} are some that are not what was frozen; {mend(folder)}"
+            f"{folder / file.name} was changed: among its records {first} to {last} (counted from 0; {tp}){more} are "
+            f"some that are not what was frozen; {mend(folder)}"
         )
 
 
-def _file_at(partition: Partition, record: int) -> tuple[str, int]:
-    """The file that holds a record of the partition, and the number of the file's first record."""
+def _file_at(partition: Partition, record: int, changed: Path | None) -> tuple[DataFile, int]:
+    """The changed file, or else the one that holds a record of the partition; and the number of its first record."""
     begin = 0
     for file in partition.files:
-        if record < begin + file.records:
-            return file.name, begin
+        if file.name == changed.name if changed else record < begin + file.records:
+            return file, begin
         begin += file.records
-    return partition.files[-1].name, begin - partition.files[-1].records
+    return partition.files[-1], begin - partition.files[-1].records
 
 
 def _read(folder: Path, path: Path, tp: TopicPartition) -> Iterator[Chunk]:

@@ -304,11 +304,11 @@ def rewritten(path: Path, column: str, row: int, value: object) -> None:
 TAMPERED: dict[str, tuple[Callable[[Path], object], str]] = {
     "value": (
         lambda d: rewritten(d / "p0-000000000300.parquet", "_value", 10, b"x"),
-        "p0-000000000300.parquet was changed: among its records 8 to 11 ",
+        "p0-000000000300.parquet was changed: among its records 4 to 19 ",
     ),
     "key": (
         lambda d: rewritten(d / "p1-000000000000.parquet", "_key", 51, b""),
-        "p1-000000000000.parquet was changed: among its records 51 to 51 ",
+        "p1-000000000000.parquet was changed: among its records 48 to 51 ",
     ),
     "offset": (
         lambda d: rewritten(d / "p0-000000000300.parquet", "_offset", 10, 9),
