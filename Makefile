@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-secure chaos unit check format bench bench-peers up down clean lock
+.PHONY: help setup demo test test-secure chaos unit lint check format bench bench-peers up down clean lock
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,10 +36,12 @@ chaos: $(READY) ## Hurt a running pipeline 200 times and audit what came of it (
 unit: $(READY) ## Run the tests that need no Kafka
 	@$(BIN)/python -m pytest tests/unit tests/contract -m "not kafka"
 
-check: $(READY) ## Format, lint, types and the quick unit tests, in seconds
+lint: $(READY) ## Format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+check: lint ## The same, and the quick unit tests
 	@$(BIN)/python -m pytest tests/unit -m "not slow"
 
 format: $(READY) ## Put the code in its format

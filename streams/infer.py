@@ -22,7 +22,7 @@ class Infer(Stateless):
     """Scores features. Pauses a partition whose policy or model is not here; never scores under another."""
 
     name = "infer"
-    batch = 4_000
+    batch = 8_000
 
     def __init__(self, topics: PipelineLog, log: Log, worker: str, trust: Trust) -> None:
         self._topics = topics
