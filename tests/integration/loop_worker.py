@@ -2,7 +2,8 @@
 
 ``python -m tests.integration.loop_worker '{"kafka": {...}, "bootstrap": ..., "group": ..., "worker": ...,
 "source": ..., "sink": ..., "dead": ..., "batch": 20, "commit_interval": 0.05}'``. ``HEADRACE_FAULT`` kills it at
-a fault point; ``STOP_AT=after_offsets:3`` stops it there as SIGSTOP does, until someone sends SIGCONT.
+a fault point; ``STOP_AT=after_offsets:3`` stops it there as SIGSTOP does, until someone sends SIGCONT;
+``CRASH_AT=130`` has a kernel of the native transport crash at the 130th message that it gives back.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from headrace.log import faults
 from headrace.log.base import Chunk, Output, TopicPartition
 from headrace.log.kafka import KafkaLog
 from headrace.log.loop import ExactlyOnceLoop, LoopConfig
+from tests.integration.native_messages import Messages
 from tests.toys import RunningCount
 
 
@@ -45,6 +47,9 @@ def main() -> None:
     if at := os.environ.get("STOP_AT"):
         name, _, times = at.partition(":")
         stop_at(name, int(times))
+
+    if crash_at := os.environ.get("CRASH_AT"):
+        Messages(int(crash_at))
 
     def dead_letter(chunk: Chunk, trace: str) -> Output:
         return Output(TopicPartition(args["dead"], chunk.tp.partition), chunk.keys, chunk.values)

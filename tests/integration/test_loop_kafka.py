@@ -16,6 +16,7 @@ import pytest
 from headrace.config import Settings
 from headrace.log.base import Output, TopicPartition, read_all
 from headrace.log.kafka import KafkaLog
+from headrace.log.native.choice import native
 from tests.conftest import ROOT, RunningStack
 from tests.toys import counts, values_of
 from tests.waiting import wait_for
@@ -137,6 +138,18 @@ def test_another_worker_takes_over_from_one_that_was_killed_with_its_offsets_sen
     bench.flush()
     quick = {"transaction.timeout.ms": "1000"}
     ended(bench.start("dead", quick, HEADRACE_FAULT="after_offsets:4"), -signal.SIGKILL)
+    bench.start("heir", quick)
+    bench.send(100)
+    bench.check(45)
+
+
+@pytest.mark.skipif(isinstance(native(), str), reason=str(native()))
+def test_another_worker_takes_over_from_one_that_crashed_inside_a_kernel(bench: Bench) -> None:
+    bench.send(300)
+    bench.flush()
+    quick = {"transaction.timeout.ms": "1000"}
+    ended(bench.start("dead", quick, CRASH_AT="131"), -signal.SIGSEGV)
+    assert 0 < sum(bench.log.committed(bench.group).values()) < 300
     bench.start("heir", quick)
     bench.send(100)
     bench.check(45)
