@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar, cast
 
 from numba import njit
+
+CHECKED = os.environ.get("HEADRACE_CHECK_BOUNDS") == "1"
+"""Check every index, for tests: slow, and compiled anew in each process."""
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -15,4 +19,4 @@ def compiled(function: F) -> F:
 
     Indices in such code are unsigned where speed counts: signed ones cost a check for wrapping round.
     """
-    return cast(F, njit(cache=True, boundscheck=False, error_model="numpy")(function))
+    return cast(F, njit(cache=not CHECKED, boundscheck=CHECKED, error_model="numpy")(function))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
 from io import BytesIO
 from typing import Any
 
@@ -18,6 +21,7 @@ from headrace.errors import SchemaError, Unavailable
 from headrace.records import Approval, Policy, PolicyMarker, Route
 from headrace.registry import MemoryRegistry, subject_of
 from headrace.schemas import own_schema
+from tests.conftest import ROOT
 
 TOPIC = "t.things"
 THING: dict[str, Any] = {
@@ -114,6 +118,13 @@ def test_flipped_bytes_are_refused_or_read_as_fastavro_reads_them(row: dict[str,
         same = pl.DataFrame([read], schema=found.schema)
         assert found[1].equals(same)
     assert found[0].to_dicts() == [row]
+
+
+@pytest.mark.slow
+def test_records_damaged_in_every_way_are_never_read_past_their_end() -> None:
+    run = [sys.executable, "-m", "tests.codec_fuzz", "--cases", "2000", "--seed", str(random.randrange(10**6))]
+    child = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert child.returncode == 0, f"{run}\n{child.stderr}"
 
 
 @pytest.mark.parametrize(

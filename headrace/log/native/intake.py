@@ -124,19 +124,20 @@ class NativeIntake:
         if errors.any():
             others = [_other(tp, words[row], int(errors[row])) for row in np.flatnonzero(errors)]
             words = words[errors == 0]
-        keys = _column(words, kernels.KEY, kernels.KEY_LENGTH)
-        values = _column(words, kernels.PAYLOAD, kernels.LENGTH)
+        keys = column(words, kernels.KEY, kernels.KEY_LENGTH)
+        values = column(words, kernels.PAYLOAD, kernels.LENGTH)
         chunk = Chunk(tp, words[:, kernels.OFFSET].copy(), keys, values)
         return Fetched([chunk] if len(chunk) else [], others)
 
 
 def _other(tp: TopicPartition, words: np.ndarray[tuple[int], np.dtype[np.int64]], error: int) -> Other:
-    said = _column(words.reshape(1, -1), kernels.PAYLOAD, kernels.LENGTH)[0] or b""
+    said = column(words.reshape(1, -1), kernels.PAYLOAD, kernels.LENGTH)[0] or b""
     fatal = error == KafkaError._FATAL
     return Other(tp, int(words[kernels.OFFSET]), KafkaError(error, said.decode(errors="replace"), fatal))
 
 
-def _column(words: kernels.Words, pointer: int, length: int) -> BytesColumn:
+def column(words: kernels.Words, pointer: int, length: int) -> BytesColumn:
+    """A copy of the strings that messages (n, 9) point at: at words ``pointer``, lengths at words ``length``."""
     offsets = np.zeros(len(words) + 1, dtype=np.int64)
     valid = np.empty(len(words), dtype=np.bool_)
     whole = kernels.measure_strings(words, pointer, length, offsets, valid)
