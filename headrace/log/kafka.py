@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -155,14 +154,24 @@ class KafkaLog:
         return {m.client_id for m in found.members} if found else set()
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
-        request = [ConsumerGroupTopicPartitions(group)]
+        # A consumer is asked, of every partition there is: the admin client, which could list them, ends the whole
+        # process where the group's coordinator is not the one it knew (librdkafka issue 5040).
+        topics = self._call(lambda: self._admin.list_topics(timeout=CALL_S)).topics.values()
+        parts = [KafkaPartition(t.topic, p) for t in topics for p in t.partitions]
+        # Uncommitted: not to wait for what an open transaction is about to move.
+        conf = {**self._reading, "group.id": group, "isolation.level": "read_uncommitted", "enable.auto.commit": False}
+        consumer = Consumer(conf, logger=log)
 
-        def ask() -> ConsumerGroupTopicPartitions:
-            found: ConsumerGroupTopicPartitions = self._result(self._admin.list_consumer_group_offsets(request)[group])
-            return found
+        def ask() -> dict[TopicPartition, int]:
+            answer = consumer.committed(parts, timeout=CALL_S)
+            if errors := [p.error for p in answer if p.error is not None]:
+                raise KafkaException(errors[0])
+            return {tp: p.offset for tp, p in zip(_named(answer), answer, strict=True) if p.offset >= 0}
 
-        answer = _patiently(ask)
-        return {TopicPartition(t.topic, t.partition): t.offset for t in answer.topic_partitions or [] if t.offset >= 0}
+        try:
+            return _patiently(lambda: self._call(ask))
+        finally:
+            consumer.close()
 
     def grant(self, rules: Sequence[Rule]) -> None:
         """Set ACLs; those that are there already stay."""
