@@ -156,8 +156,8 @@ class KafkaLog:
     def committed(self, group: str) -> dict[TopicPartition, int]:
         # A consumer is asked, of every partition there is: the admin client, which could list them, ends the whole
         # process where the group's coordinator is not the one it knew (librdkafka issue 5040).
-        topics = self._call(lambda: self._admin.list_topics(timeout=CALL_S)).topics.values()
-        parts = [KafkaPartition(t.topic, p) for t in topics for p in t.partitions]
+        topics = self._call(lambda: self._admin.list_topics(timeout=CALL_S)).topics
+        parts = [KafkaPartition(name, p) for name, topic in topics.items() for p in topic.partitions]
         # Uncommitted: not to wait for what an open transaction is about to move.
         conf = {**self._reading, "group.id": group, "isolation.level": "read_uncommitted", "enable.auto.commit": False}
         consumer = Consumer(conf, logger=log)
