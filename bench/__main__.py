@@ -18,6 +18,7 @@ from bench.sets.latency import latency
 from bench.sets.processors import join, preprocess
 from bench.sets.real import real
 from bench.sets.replay import replay
+from bench.sets.soak import soak
 from bench.sets.streams import infer, passthrough
 from bench.sets.swap import swap, swaps
 from bench.sets.verify import verify
@@ -45,6 +46,7 @@ SETS: dict[str, Callable[[Sitting], None]] = {
     "pair": pair,
     "swaps": swaps,
     "flat": flat,
+    "soak": soak,
 }
 
 

@@ -22,7 +22,7 @@ def draw(report: Contents) -> Path:
     ratios = report["ratios"]
     of_p = {n: r for n, r in ratios.items() if n in report["runs"] and report["runs"][n]["of"] == "P"}
     versus = {n: r for n, r in ratios.items() if n.startswith(VERSUS)}
-    parts = [(t, v) for t, v in (("share of P", of_p), ("times the peer", versus)) if v]
+    parts = [(t, v) for t, v in (("share of P", of_p), ("times the peer", versus)) if v] or [("share of P", of_p)]
     heights = [max(len(v), 3) for _, v in parts]
     figure, axes = pyplot.subplots(
         len(parts),

@@ -55,6 +55,12 @@ class Process:
         """Bytes of memory it holds now."""
         return int(psutil.Process(self._child.pid).memory_info().rss)
 
+    @property
+    def processor_s(self) -> float:
+        """Seconds of processor time it has taken, user and system."""
+        times = psutil.Process(self._child.pid).cpu_times()
+        return float(times.user + times.system)
+
     def check(self) -> None:
         """Raise StackError, with its last words, when it has ended."""
         if self._child.poll() is not None:
