@@ -9,7 +9,7 @@ the same program and then read by fastavro.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -218,17 +218,26 @@ class TopicCodec:
         Raises:
             SchemaError: the bytes are no valid record of this topic; the message says why.
         """
-        decoded = self.decode([value])
-        if decoded.reasons or value is None:
-            raise SchemaError(f"{self.topic}: {Code(decoded.codes[0]).label}: {decoded.reasons[0]}")
-        writer = self._writer(HEADER.unpack_from(value)[1])
-        body = BytesIO(value)
-        body.seek(HEADER.size)
-        row = fastavro.schemaless_reader(body, writer.parsed, self._parsed[writer.kind])
-        try:
-            return CONTROL_RECORDS[self.schemas[writer.kind]["name"]].model_validate(row)
-        except ValidationError as e:
-            raise SchemaError(f"{self.topic}: {self._names[writer.kind]}: {e.errors()[0]['msg']}") from None
+        [found] = self.decode_controls([value])
+        if isinstance(found, SchemaError):
+            raise found
+        return found
+
+    def decode_controls(self, values: Sequence[bytes | None]) -> Iterator[Record | SchemaError]:
+        """Decode control records; in the place of one that is damaged stands the error that says why."""
+        decoded = self.decode(values)
+        for place, value in enumerate(values):
+            if (reason := decoded.reasons.get(place)) is not None or value is None:
+                yield SchemaError(f"{self.topic}: {Code(decoded.codes[place]).label}: {reason}")
+                continue
+            writer = self._writer(HEADER.unpack_from(value)[1])
+            body = BytesIO(value)
+            body.seek(HEADER.size)
+            row = fastavro.schemaless_reader(body, writer.parsed, self._parsed[writer.kind])
+            try:
+                yield CONTROL_RECORDS[self.schemas[writer.kind]["name"]].model_validate(row)
+            except ValidationError as e:
+                yield SchemaError(f"{self.topic}: {self._names[writer.kind]}: {e.errors()[0]['msg']}")
 
     def encode(self, frame: pl.DataFrame, kind: int = 0) -> BytesColumn:
         """Encode each row of ``frame`` as a record of type ``kind``; columns are found by name.

@@ -92,23 +92,13 @@ class PipelineLog:
 
     def control_records(self, chunk: Chunk) -> Iterator[tuple[int, Record]]:
         """The control records of a chunk with their offsets. Damaged ones are passed over."""
-        codec = self.codec(self.short(chunk.tp.topic))
-        for offset, value in zip(chunk.offsets.tolist(), chunk.values, strict=True):
-            try:
-                yield offset, codec.decode_control(value)
-            except SchemaError:
-                continue
+        found = self.codec(self.short(chunk.tp.topic)).decode_controls(chunk.values)
+        return ((o, r) for o, r in zip(chunk.offsets.tolist(), found, strict=True) if isinstance(r, Record))
 
     def damaged_control(self, chunk: Chunk) -> list[tuple[int, str]]:
         """Place and reason of the records of a control chunk that cannot be decoded."""
-        codec = self.codec(self.short(chunk.tp.topic))
-        found = []
-        for place, value in enumerate(chunk.values):
-            try:
-                codec.decode_control(value)
-            except SchemaError as e:
-                found.append((place, str(e)))
-        return found
+        found = self.codec(self.short(chunk.tp.topic)).decode_controls(chunk.values)
+        return [(place, str(e)) for place, e in enumerate(found) if isinstance(e, SchemaError)]
 
     def short(self, topic: str) -> str:
         """The topic's name within the pipeline: ``flights.features`` -> ``features``."""
