@@ -138,7 +138,7 @@ def _show_rebuilt(made: list[Any], as_json: bool) -> None:
         return
     for m in made:
         typer.echo(
-            f"{m.topic}: {m.documents:,} documents in {len(m.indices)} new indices; {len(m.dropped)} old ones gone"
+            f"{m.topic}: {m.documents:,} documents; new indices: {len(m.indices)}, old ones gone: {len(m.dropped)}"
         )
         for why in m.refused[:SHOWN]:
             typer.echo(f"  refused: {why}")
