@@ -76,11 +76,8 @@ class TreeBuilder:
     def add(self, keys: BytesColumn, values: BytesColumn) -> None:
         """Take the next records."""
         framed, begins = _framed(keys, values)
-        missing = -self._count % LEAF
-        # Where leaves end: first the one that is open, then every 16 records.
-        stops = list(range(missing, len(keys) + 1, LEAF)) if missing else list(range(LEAF, len(keys) + 1, LEAF))
-        at = 0
-        for stop in begins[stops].tolist():
+        to_fill, at = LEAF - self._count % LEAF, 0
+        for stop in begins[to_fill::LEAF].tolist():
             self._leaf.update(framed[at:stop])
             self._close_leaf()
             at = stop
