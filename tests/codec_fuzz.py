@@ -32,7 +32,7 @@ PAGE = mmap.PAGESIZE
 SLOTS = 500
 TOPIC = TopicPartition("fuzz.things", 0)
 NO_ACCESS = 0
-SCHEMA: dict[str, Any] = {
+THING: dict[str, Any] = {
     "type": "record",
     "name": "Thing",
     "fields": [
@@ -50,7 +50,7 @@ SCHEMA: dict[str, Any] = {
         {"name": "scores", "type": {"type": "array", "items": "float"}},
     ],
 }
-PARSED = fastavro.parse_schema(dict(SCHEMA))
+PARSED = fastavro.parse_schema(dict(THING))
 
 
 class Guarded:
@@ -131,8 +131,8 @@ def fuzz(cases: int, seed: int) -> Counter[str]:
     """
     rng, guarded, codes = random.Random(seed), Guarded(), Counter[str]()
     registry = MemoryRegistry()
-    registry.register(subject_of(TOPIC.topic, SCHEMA), SCHEMA)
-    codec = TopicCodec(TOPIC.topic, [SCHEMA], registry)
+    registry.register(subject_of(TOPIC.topic, THING), THING)
+    codec = TopicCodec(TOPIC.topic, [THING], registry)
     for begin in track(range(0, cases, SLOTS), "damaged records"):
         records = []
         for _ in range(min(SLOTS, cases - begin)):

@@ -21,27 +21,10 @@ from headrace.errors import SchemaError, Unavailable
 from headrace.records import Approval, Policy, PolicyMarker, Route
 from headrace.registry import MemoryRegistry, subject_of
 from headrace.schemas import own_schema
+from tests.codec_fuzz import THING
 from tests.conftest import ROOT
 
 TOPIC = "t.things"
-THING: dict[str, Any] = {
-    "type": "record",
-    "name": "Thing",
-    "fields": [
-        {"name": "text", "type": "string"},
-        {"name": "count", "type": "long"},
-        {"name": "small", "type": "int"},
-        {"name": "single", "type": "float"},
-        {"name": "wide", "type": "double"},
-        {"name": "yes", "type": "boolean"},
-        {"name": "raw", "type": "bytes"},
-        {"name": "maybe", "type": ["null", "double"], "default": None},
-        {"name": "name", "type": ["null", "string"], "default": None},
-        {"name": "colour", "type": {"type": "enum", "name": "Colour", "symbols": ["RED", "BLUE"]}},
-        {"name": "four", "type": {"type": "fixed", "name": "Four", "size": 4}},
-        {"name": "scores", "type": {"type": "array", "items": "float"}},
-    ],
-}
 SINGLE = st.floats(width=32, allow_nan=False)
 THINGS = st.fixed_dictionaries(
     {
