@@ -130,12 +130,16 @@ def test_a_year_in_small_every_record_has_one_outcome(platform: Platform) -> Non
 def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(platform: Platform, fault: str) -> None:
     platform.push(clicks(0, 400))
     worker = platform.start("preprocess-0", fault)
-    platform.push(clicks(400, 200))
-    more = 600
-    while worker.poll() is None and more < 2000:
+    more = 400
+
+    def dead() -> bool:
+        nonlocal more
         platform.push(clicks(more, 20))
         more += 20
-    assert worker.wait(30) == -9
+        return worker.poll() is not None
+
+    wait_for(dead, 60, "the worker to come to its fault")
+    assert worker.wait() == -9
     with platform.running("preprocess-0"):
         platform.wait_rows("features", more)
     found = platform.rows("features").select("p", "raw_offset", "id", "price", "seen_10m").rows()

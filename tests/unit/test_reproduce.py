@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from headrace import hash_tree
 from headrace.errors import ConfigError
 from headrace.log.base import Chunk
 from headrace.log.memory import MemoryLog
@@ -123,7 +124,7 @@ def test_a_tampered_example_is_found_in_its_block() -> None:
     assert f"they differ in {tp} offsets " in first.said
     start, stop = (int(w) for w in first.said.split("offsets ")[1].split(" to "))
     assert start <= 77 <= stop
-    assert stop - start < 8
+    assert stop - start < hash_tree.LEAF
 
 
 def test_each_step_is_named_where_it_first_differs(monkeypatch: pytest.MonkeyPatch) -> None:
