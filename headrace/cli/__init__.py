@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import traceback
-from typing import Annotated
+from collections import UserDict
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 import headrace
-from headrace.cli import (
-    audit,
-    data,
-    dead,
-    demo,
-    forward,
-    keys,
-    models,
-    people,
-    push,
-    replay,
-    reproduce,
-    run,
-    setup,
-    stack,
-    watch,
-    why,
-)
 from headrace.errors import HeadraceError
+
+MODULES = {
+    "stack": ("up", "down", "status"),
+    "setup": ("init", "topics"),
+    "push": ("push",),
+    "run": ("run",),
+    "models": ("models",),
+    "people": ("train", "approve", "reject", "rollback"),
+    "dead": ("dead",),
+    "data": ("snapshot", "restore", "retention", "data"),
+    "audit": ("audit",),
+    "replay": ("replay",),
+    "why": ("why",),
+    "reproduce": ("reproduce",),
+    "forward": ("forward",),
+    "watch": ("watch",),
+    "keys": ("keys",),
+    "demo": ("demo",),
+}
+"""Module of this package -> the commands it registers, in the order of the help."""
+
+
+class _Commands(UserDict[str, Any]):
+    """Command name -> command, imported when it is asked for: a worker starts without what an audit needs."""
+
+    def __getitem__(self, name: str) -> Any:
+        alone = typer.Typer()
+        importlib.import_module(f"{__name__}.{super().__getitem__(name)}").register(alone)
+        return typer.main.get_group(alone).commands[name]
+
+
+class _Group(TyperGroup):
+    """A group of such commands."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands({name: module for module, names in MODULES.items() for name in names})
+
 
 app = typer.Typer(
     name="headrace",
+    cls=_Group,
     help="An event-driven ML platform on Kafka: the log is the platform.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -52,27 +76,6 @@ def _root(
     ] = False,
 ) -> None:
     """An event-driven ML platform on Kafka: the log is the platform."""
-
-
-for module in (
-    stack,
-    setup,
-    push,
-    run,
-    models,
-    people,
-    dead,
-    data,
-    audit,
-    replay,
-    why,
-    reproduce,
-    forward,
-    watch,
-    keys,
-    demo,
-):
-    module.register(app)
 
 
 def main() -> None:
