@@ -65,6 +65,7 @@ class KafkaWriter:
         self._limit_s = int(self._conf["transaction.timeout.ms"]) / 1000
         self._began = 0.0
         self._stale = False
+        self._known: set[TopicPartition] = set()
         self._outlet: Outlet = PythonOutlet() if tracks else transport.outlet()
         self._producer = self._started(START_S)
 
@@ -78,13 +79,8 @@ class KafkaWriter:
         self._call("begin", self._producer.begin_transaction)
 
     def write(self, output: Output) -> None:
-        def queue() -> list[KafkaError]:
-            return self._outlet.queue(self._producer, output, self._room)
-
-        refused = self._call("write", queue)
-        if refused and refused[0].code() in UNKNOWN:
-            self._look_again(output.tp)
-            refused = self._call("write", queue)
+        self._check(output.tp)
+        refused = self._call("write", lambda: self._outlet.queue(self._producer, output, self._room))
         if refused:
             raise self._refused(output.tp, refused[0])
         self._call("write", lambda: self._producer.poll(0))
@@ -105,6 +101,7 @@ class KafkaWriter:
             return delivered
 
         for output, row in zip(outputs, offsets, strict=True):
+            self._check(output.tp)
             for place, (key, value) in enumerate(zip(output.keys, output.values, strict=True)):
                 self._produce(output.tp, key, value, note(row, place))
         self._call("write", lambda: self._producer.flush(CALL_S))
@@ -159,6 +156,7 @@ class KafkaWriter:
     def _replace(self) -> None:
         _discard(self._producer)
         self._stale = True
+        self._known.clear()
         self._producer = self._started(0.0)
         self._stale = False
 
@@ -186,21 +184,28 @@ class KafkaWriter:
         value: bytes | None,
         on_delivery: Callable[[KafkaError | None, Message], None],
     ) -> None:
-        looked = False
         while True:
             try:
                 return self._producer.produce(tp.topic, value, key, tp.partition, on_delivery=on_delivery)
             except BufferError:
                 self._call("write", self._room)
             except KafkaException as e:
-                if looked or e.args[0].code() not in UNKNOWN:
-                    raise self._refused(tp, e.args[0]) from e
-                looked = True
-                self._look_again(tp)
+                raise self._refused(tp, e.args[0]) from e
 
-    def _look_again(self, tp: TopicPartition) -> None:
-        """Ask the broker for the topic's partitions: one that was added is not known here yet."""
-        self._call("write", lambda: self._producer.list_topics(tp.topic, timeout=CALL_S))
+    def _check(self, tp: TopicPartition) -> None:
+        """See that a partition is there before the first record for it, which the client would take in any case.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if tp in self._known:
+            return
+        found = self._call("write", lambda: self._producer.list_topics(tp.topic, timeout=CALL_S)).topics[tp.topic]
+        if found.error is not None:
+            raise self._refused(tp, found.error)
+        self._known |= {TopicPartition(tp.topic, p) for p in found.partitions}
+        if tp not in self._known:
+            raise self._refused(tp, KafkaError(KafkaError._UNKNOWN_PARTITION))
 
     def _room(self) -> None:
         """Wait until the client's full queue has shrunk."""

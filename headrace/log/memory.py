@@ -369,12 +369,12 @@ class MemoryWriter:
         """Append records to the open transaction; gives their offsets."""
         with self._log.lock:
             transaction = self._transaction()
-            offsets = []
+            offsets: list[list[int]] = []
             for output in outputs:
-                if len(output):
+                offsets.append([])
+                for key, value in zip(output.keys, output.values, strict=True):
+                    offsets[-1].append(self._log.append(output.tp, _Entry(key, value, transaction)))
                     transaction.touched.add(output.tp)
-                pairs = zip(output.keys, output.values, strict=True)
-                offsets.append([self._log.append(output.tp, _Entry(k, v, transaction)) for k, v in pairs])
             return offsets
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position], group: GroupReader) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from headrace.codec.column import BytesColumn
 from headrace.config import Settings
@@ -482,20 +484,49 @@ def test_a_fenced_writer_writes_nothing_more(log: Log, unique: Unique) -> None:
 
 
 @both
-def test_a_record_over_the_limit_is_refused_and_the_writer_goes_on_after_abort(log: Log, unique: Unique) -> None:
+@pytest.mark.parametrize("tracks", [True, False])
+def test_a_record_over_the_limit_is_refused_and_the_writer_goes_on_after_abort(
+    log: Log, unique: Unique, tracks: bool
+) -> None:
     name = topic(log, unique("t"))
     tp = TopicPartition(name, 0)
-    writer = log.writer(unique("w"))
+    writer = log.writer(unique("w"), tracks=tracks)
     largest = bytes(LARGEST - 1)
-    for write in (writer.write, lambda o: writer.write_tracked([o])):
+    for write in (writer.write, *([lambda o: writer.write_tracked([o])] if tracks else [])):
         writer.begin()
         with pytest.raises(HeadraceError, match=r"a record for .*\[0\] is over 2000000 bytes"):
             write(Output(tp, [b"k", b"kk", b"k"], [b"a", largest, b"b"]))
         writer.abort()
-    commit(writer, Output(tp, [b"k"], [largest]))
+    writer.begin()
+    writer.write(Output(tp, [b"k"], [largest]))
+    writer.commit()
     assert values(log, name) == [largest]
     with pytest.raises(HeadraceError):
         log.sender(unique("s")).send(name, [b"kk"], [largest])
+
+
+@both
+@pytest.mark.parametrize("tracks", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_partition_that_is_not_there_is_a_config_error_and_the_writer_goes_on(
+    log: Log, unique: Unique, tracks: bool, known: bool
+) -> None:
+    name = topic(log, unique("t"), 2)
+    writer = log.writer(unique("w"), tracks=tracks)
+    if known:
+        writer.begin()
+        writer.write(output(name, [b"before"]))
+        writer.commit()
+    writer.begin()
+    with pytest.raises(ConfigError, match=rf"no partition {re.escape(name)}\[7\]: run `headrace init"):  # noqa: PT012
+        writer.write(output(name, numbers(0, 100), 1))
+        writer.write(output(name, numbers(100, 200), 7))
+        writer.commit()
+    writer.abort()
+    writer.begin()
+    writer.write(output(name, [b"after"]))
+    writer.commit()
+    assert values(log, name) == [b"before", b"after"][not known :]
 
 
 # Reading by offset.
@@ -985,3 +1016,33 @@ def test_a_record_the_broker_refuses_fails_the_commit_and_the_writer_goes_on(
     writer.write(output(name, numbers(200, 300)))
     writer.commit()
     assert values(kafka, name) == numbers(200, 300)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("tracks", [True, False])
+def test_a_topic_that_vanishes_fails_the_transaction_and_is_named_after_it(
+    kafka: KafkaLog, settings: Settings, unique: Unique, tracks: bool
+) -> None:
+    lasting, passing = topic(kafka, unique("t")), topic(kafka, unique("passing"))
+    writer = kafka.writer(unique("w"), tracks=tracks)
+    for name in (lasting, passing):
+        writer.begin()
+        writer.write(output(name, [b"before"]))
+        writer.commit()
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap, **settings.kafka})
+    admin.delete_topics([passing])[passing].result()
+    writer.begin()
+    writer.write(output(lasting, [b"lost"]))
+    with pytest.raises(TransactionAborted):  # noqa: PT012
+        writer.write(output(passing, numbers(0, 100)))
+        writer.commit()
+    writer.abort()
+    writer.begin()
+    writer.write(output(lasting, [b"lost too"]))
+    with pytest.raises(ConfigError, match=f"no partition {passing}"):
+        writer.write(output(passing, [b"x"]))
+    writer.abort()
+    writer.begin()
+    writer.write(output(lasting, [b"after"]))
+    writer.commit()
+    assert values(kafka, lasting) == [b"before", b"after"]

@@ -54,7 +54,8 @@ class NativeOutlet:
             codes = words.view(np.int32)[:, kernels.ERROR_32]
             # A full queue refuses all that follows; an error of a record's own, that one alone.
             waiting = codes == KafkaError._QUEUE_FULL
-            errors += [KafkaError(int(c), None, c == KafkaError._FATAL) for c in codes[(codes != 0) & ~waiting]]
+            refused = codes[(codes != 0) & ~waiting].tolist()
+            errors += [KafkaError(code, None, code == KafkaError._FATAL) for code in refused]
             words = np.ascontiguousarray(words[waiting])
             words.view(np.int32)[:, kernels.ERROR_32] = 0
             if len(words):
