@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from headrace.config import ADMIN, Settings
@@ -15,6 +16,8 @@ from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 
 ROOT = Path(__file__).parents[1]
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 COMPOSE_KAFKA = "127.0.0.1:9092"
 COMPOSE_REGISTRY = "http://127.0.0.1:8081/apis/ccompat/v7"
 

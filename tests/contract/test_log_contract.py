@@ -492,7 +492,10 @@ def test_a_record_over_the_limit_is_refused_and_the_writer_goes_on_after_abort(
     tp = TopicPartition(name, 0)
     writer = log.writer(unique("w"), tracks=tracks)
     largest = bytes(LARGEST - 1)
-    for write in (writer.write, *([lambda o: writer.write_tracked([o])] if tracks else [])):
+    writes: list[Callable[[Output], object]] = [writer.write]
+    if tracks:
+        writes.append(lambda o: writer.write_tracked([o]))
+    for write in writes:
         writer.begin()
         with pytest.raises(HeadraceError, match=r"a record for .*\[0\] is over 2000000 bytes"):
             write(Output(tp, [b"k", b"kk", b"k"], [b"a", largest, b"b"]))

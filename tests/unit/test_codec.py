@@ -59,7 +59,6 @@ def by_fastavro(schema: dict[str, Any], row: dict[str, Any]) -> bytes:
 
 
 @given(st.lists(THINGS, max_size=12))
-@settings(deadline=None)
 def test_what_fastavro_writes_is_read_back_as_columns(rows: list[dict[str, Any]]) -> None:
     decoded = codec_of(THING).decode([by_fastavro(THING, r) for r in rows])
     assert decoded.reasons == {}
@@ -67,7 +66,6 @@ def test_what_fastavro_writes_is_read_back_as_columns(rows: list[dict[str, Any]]
 
 
 @given(st.lists(THINGS, max_size=12))
-@settings(deadline=None)
 def test_columns_are_written_byte_for_byte_as_fastavro_writes_them(rows: list[dict[str, Any]]) -> None:
     codec = codec_of(THING)
     wanted = [by_fastavro(THING, r) for r in rows]
@@ -75,7 +73,7 @@ def test_columns_are_written_byte_for_byte_as_fastavro_writes_them(rows: list[di
 
 
 @given(THINGS, st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_record_cut_at_any_byte_is_refused(row: dict[str, Any], data: st.DataObject) -> None:
     whole = by_fastavro(THING, row)
     cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
@@ -85,7 +83,7 @@ def test_a_record_cut_at_any_byte_is_refused(row: dict[str, Any], data: st.DataO
 
 
 @given(THINGS, st.data())
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_flipped_bytes_are_refused_or_read_as_fastavro_reads_them(row: dict[str, Any], data: st.DataObject) -> None:
     damaged = bytearray(by_fastavro(THING, row))
     for _ in range(data.draw(st.integers(1, 3))):

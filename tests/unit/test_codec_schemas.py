@@ -174,7 +174,7 @@ def rows_of(decoded: Decoded) -> list[dict[str, Any]]:
 
 
 @given(RECORDS, st.data())
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_any_record_is_read_and_written_as_fastavro_does(
     case: tuple[Schema, st.SearchStrategy[Any]], data: st.DataObject
 ) -> None:
@@ -189,7 +189,7 @@ def test_any_record_is_read_and_written_as_fastavro_does(
 
 
 @given(RECORDS, st.data())
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_a_record_of_any_schema_cut_at_any_byte_is_refused(
     case: tuple[Schema, st.SearchStrategy[Any]], data: st.DataObject
 ) -> None:
@@ -217,7 +217,7 @@ def damaged(whole: bytes, random: np.random.Generator) -> bytes:
 
 
 @given(RECORDS, st.data(), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=max(30, CASES // 100), suppress_health_check=list(HealthCheck))
+@settings(max_examples=max(30, CASES // 100), suppress_health_check=list(HealthCheck))
 def test_damaged_records_are_refused_or_read_as_fastavro_reads_them(
     case: tuple[Schema, st.SearchStrategy[Any]], data: st.DataObject, seed: int
 ) -> None:

@@ -104,7 +104,7 @@ def test_features_are_finite_and_survive_32_bits(january: pl.DataFrame) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_how_flights_go_after_a_moment_changes_no_feature_before_it(sample: pl.DataFrame, data: st.DataObject) -> None:
     moment = sample["at"][data.draw(st.integers(1, sample.height - 1))]
     cancel = data.draw(st.booleans())
@@ -135,7 +135,7 @@ def test_how_flights_went_before_does_change_features(sample: pl.DataFrame) -> N
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_features_are_the_same_to_the_bit_however_the_log_is_cut(sample: pl.DataFrame, data: st.DataObject) -> None:
     limit = int(flights.lateness.total_seconds()) - 1
     chance = random.Random(data.draw(st.integers(0, 2**32)))

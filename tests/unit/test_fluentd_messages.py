@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 import pytest
 from fluent.sender import EventTime
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.forward.fluentd.messages import DEEPEST, LARGEST_ENTRY, MESSAGE_BYTES, Message, messages
@@ -87,7 +87,6 @@ def test_times_that_fluentd_cannot_say_stand_at_the_near_end(micros: int, kept: 
     assert refused == []
 
 
-@settings(deadline=None)
 @given(st.lists(records, min_size=1, max_size=5), st.booleans())
 def test_every_json_value_arrives_as_it_is(given: list[dict[str, Any]], compress: bool) -> None:
     sent, refused = made(documents([json.dumps(record).encode() for record in given]), compress)

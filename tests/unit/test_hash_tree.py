@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.codec.column import BytesColumn
@@ -45,7 +45,6 @@ def tree(records: Sequence[Record], cuts: Sequence[int] = (), most: int = 256) -
     return builder.tree()
 
 
-@settings(deadline=None)
 @given(st.lists(RECORD, max_size=300), st.lists(st.integers(0, 300), max_size=4), st.sampled_from([2, 4, 8, 256]))
 def test_the_root_is_that_of_the_standard_however_the_records_come(
     records: list[Record], cuts: list[int], most: int
@@ -57,7 +56,6 @@ def test_the_root_is_that_of_the_standard_however_the_records_come(
     assert sum(stop - start for start, stop in map(found.span, range(len(found.blocks)))) == len(records)
 
 
-@settings(deadline=None)
 @given(st.lists(RECORD, min_size=1, max_size=300), st.data())
 def test_a_changed_record_is_found_in_its_block(records: list[Record], data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(records) - 1))
@@ -70,7 +68,6 @@ def test_a_changed_record_is_found_in_its_block(records: list[Record], data: st.
     assert differing(one, tree(records, most=2)) == []
 
 
-@settings(deadline=None)
 @given(st.lists(RECORD, max_size=90), st.lists(RECORD, min_size=1, max_size=90))
 def test_records_added_or_cut_off_show_in_the_last_spans(records: list[Record], more: list[Record]) -> None:
     found = differing(tree(records), tree([*records, *more]))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import ModelRejected
@@ -49,7 +49,6 @@ def test_batching_is_read_from_a_manifest_as_it_is_written() -> None:
             Feeding.parse(other)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(WAYS), st.integers(0, 600))
 def test_feeding_keeps_rows_and_gives_the_model_what_it_says(way: Feeding, count: int) -> None:
     rows = np.arange(2 * count, dtype=np.float32).reshape(count, 2)

@@ -119,7 +119,7 @@ EVENTS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60).map(lambd
 
 
 @given(EVENTS, EVENTS, st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_pairs_do_not_depend_on_how_the_topics_interleave(
     features: list[Event], labels: list[Event], data: st.DataObject
 ) -> None:
@@ -136,7 +136,7 @@ def test_the_pairs_do_not_depend_on_how_the_topics_interleave(
 
 
 @given(EVENTS, EVENTS, EVENTS, EVENTS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_rebuilt_state_goes_on_as_the_one_that_was(
     features: list[Event], labels: list[Event], more_features: list[Event], more_labels: list[Event]
 ) -> None:

@@ -546,7 +546,7 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(EVENTS, max_size=40))
 def test_outputs_are_a_pure_function_of_the_input(events: list[tuple[str, ...]]) -> None:
     cluster, written = Cluster(), 0

@@ -126,7 +126,7 @@ def final(records: list[tuple[int, float, float, int, bool]], cuts: list[int]) -
 
 
 @given(st.lists(RECORD, min_size=1, max_size=40), st.data())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_order_and_any_batches_of_the_same_records_give_the_same_figures(
     records: list[tuple[int, float, float, int, bool]], data: st.DataObject
 ) -> None:

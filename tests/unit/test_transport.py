@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.codec.column import BytesColumn
@@ -49,7 +49,6 @@ def test_only_a_client_has_a_handle() -> None:
 
 
 @given(strings)
-@settings(deadline=None)
 def test_a_column_gives_back_what_it_was_made_of(values: list[bytes | None]) -> None:
     column = BytesColumn.of(values)
     assert column.to_list() == values
@@ -60,7 +59,6 @@ def test_a_column_gives_back_what_it_was_made_of(values: list[bytes | None]) -> 
 
 
 @given(strings, strings, st.data())
-@settings(deadline=None)
 def test_slices_picks_and_joins_of_columns_are_those_of_lists(
     first: list[bytes | None], second: list[bytes | None], data: st.DataObject
 ) -> None:

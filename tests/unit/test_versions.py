@@ -116,7 +116,7 @@ OTHER = st.tuples(st.none() | st.binary(max_size=9), st.none() | st.binary(max_s
 PARTITION = st.lists(SOUND | OTHER, max_size=30)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(PARTITION, min_size=1, max_size=3), st.integers(1, 12))
 def test_a_version_gives_back_the_same_bytes_whatever_they_are(
     partitions: list[list[int | Record]], file_records: int

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.windows import Window, rolling_sums
@@ -23,7 +23,6 @@ def frame(rows: list[tuple[int, str | None, int, int | None]]) -> pl.DataFrame:
 
 
 @given(ROWS, st.integers(1, 30), st.sampled_from([(), ("g",), ("h",), ("g", "h")]))
-@settings(deadline=None)
 def test_a_sum_is_over_earlier_rows_of_the_group_within_the_window(
     rows: list[tuple[int, str | None, int, int | None]], within: int, by: tuple[str, ...]
 ) -> None:
