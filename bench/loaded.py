@@ -12,7 +12,8 @@ from bench.stack import SEGMENT, Cluster
 from headrace.errors import StackError
 from headrace.log.base import Reader, Writer
 from headrace.log.pipeline_log import PipelineLog
-from headrace.models.package import Package, publication
+from headrace.models.package import Package
+from headrace.models.topic import publication
 from headrace.pipeline import Pipeline
 from headrace.records import Activated, Approval, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
 from headrace.registry import ConfluentRegistry

@@ -7,8 +7,9 @@ from headrace.errors import ModelRejected
 from headrace.log.base import read_all
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import Published, published
-from headrace.models.package import Package, digest, fetch
+from headrace.models.package import Package, digest
 from headrace.models.signing import Trust, check
+from headrace.models.topic import fetch
 from headrace.records import ModelChunk
 
 _AT_ONCE = 50

@@ -22,8 +22,8 @@ from headrace.cli.connect import (
 )
 from headrace.errors import ConfigError
 from headrace.models.catalog import Governance, governance, published
-from headrace.models.package import fetch
 from headrace.models.signing import MODEL, SIGNATURE, lay_out
+from headrace.models.topic import fetch
 from headrace.orders import resolve
 from headrace.records import ModelManifest
 

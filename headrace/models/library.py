@@ -15,10 +15,10 @@ from typing import Literal, NamedTuple
 from headrace.errors import HeadraceError, ModelRejected, Unavailable
 from headrace.log.base import Log, TopicPartition
 from headrace.log.pipeline_log import PipelineLog
-from headrace.models.package import fetch
 from headrace.models.policy import Marked, PolicyTimeline
 from headrace.models.session import ScoringModel
 from headrace.models.signing import Trust
+from headrace.models.topic import fetch
 from headrace.models.trial import MEMORY_BUDGET, try_out
 from headrace.records import Activated, Approval, ModelManifest, Record, RolledBack
 

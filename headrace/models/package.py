@@ -1,4 +1,4 @@
-"""A model on a topic: its ONNX bytes in chunks, then the manifest. Nothing acts on a model before its manifest."""
+"""A model as data: its manifest and its ONNX bytes, which travel in chunks. Imports nothing that is slow to import."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headrace.errors import ModelRejected
-from headrace.log.base import Log, Output, TopicPartition, read_range
-from headrace.log.pipeline_log import PipelineLog
-from headrace.records import ModelChunk, ModelManifest, Record
+from headrace.records import ModelChunk, ModelManifest
 
 CHUNK_BYTES = 512 * 1024
 SIZE_BUDGET = 256 * 1024 * 1024
@@ -34,14 +32,6 @@ def cut(onnx: bytes) -> list[ModelChunk]:
     model_id = digest(onnx)
     parts = [onnx[i : i + CHUNK_BYTES] for i in range(0, len(onnx), CHUNK_BYTES)]
     return [ModelChunk(model_id=model_id, index=i, digest=digest(p), data=p) for i, p in enumerate(parts)]
-
-
-def publication(topics: PipelineLog, package: Package) -> Output:
-    """The records that publish a model, to be written in one transaction: chunks first, the manifest last."""
-    chunks = cut(package.onnx)
-    records: list[Record] = [*chunks, package.manifest]
-    keys = [f"{c.model_id}/{c.index}" for c in chunks] + [package.manifest.model_id]
-    return topics.control("models", records, keys)
 
 
 def assemble(manifest: ModelManifest, chunks: Sequence[ModelChunk]) -> Package:
@@ -71,23 +61,3 @@ def assemble(manifest: ModelManifest, chunks: Sequence[ModelChunk]) -> Package:
     if len(onnx) != manifest.size or digest(onnx) != manifest.model_id:
         raise ModelRejected(f"model {short}: the bytes are not those its id stands for")
     return Package(manifest, onnx)
-
-
-def fetch(topics: PipelineLog, log: Log, manifest: ModelManifest, manifest_offset: int) -> Package:
-    """Read a model's chunks from the log, back from its manifest, and put it together.
-
-    Raises:
-        ModelRejected: see :func:`assemble`.
-    """
-    start = max(0, manifest_offset - 2 * len(manifest.chunks) - 2)
-    tp = TopicPartition(topics.topic("models"), 0)
-    while True:
-        chunks = [
-            record
-            for chunk in read_range(log, {tp: (start, manifest_offset)})
-            for _, record in topics.control_records(chunk)
-            if isinstance(record, ModelChunk) and record.model_id == manifest.model_id
-        ]
-        if len({c.index for c in chunks}) >= len(manifest.chunks) or start == 0:
-            return assemble(manifest, chunks)
-        start = 0

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import Published, published
-from headrace.models.package import Package, fetch
+from headrace.models.package import Package
+from headrace.models.topic import fetch
 from headrace.records import ConsumerContract, GateResult
 from streams import job
 

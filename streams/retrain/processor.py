@@ -11,7 +11,8 @@ from headrace.errors import Unavailable
 from headrace.log.base import Chunk, Output, TopicPartition
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import Stateless, Step
-from headrace.models.package import Package, publication
+from headrace.models.package import Package
+from headrace.models.topic import publication
 from headrace.records import TrainingTrigger
 from streams.child import ChildError, ChildJob, JobStarter
 from streams.retrain.job import result

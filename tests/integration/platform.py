@@ -24,8 +24,9 @@ from headrace.log.base import read_all
 from headrace.log.kafka import KafkaLog
 from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import governance
-from headrace.models.package import Package, digest, publication
+from headrace.models.package import Package, digest
 from headrace.models.session import runtime_fingerprint
+from headrace.models.topic import publication
 from headrace.orders import order_approval, write
 from headrace.pipeline import Binary, Drift, Pipeline, Training
 from headrace.records import Activated, Certificate, GateResult, Lineage, ModelManifest

@@ -15,10 +15,11 @@ from headrace.log.memory import MemoryLog
 from headrace.log.pipeline_log import PipelineLog
 from headrace.log.processor import Step
 from headrace.models.library import ModelLibrary
-from headrace.models.package import Package, publication
+from headrace.models.package import Package
 from headrace.models.policy import answering
 from headrace.models.session import ScoringModel
 from headrace.models.signing import Trust
+from headrace.models.topic import publication
 from headrace.records import Activated, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
 from headrace.registry import MemoryRegistry
 from streams.infer import Infer

@@ -24,9 +24,10 @@ from headrace.errors import ConfigError, ModelRejected
 from headrace.log.base import Output
 from headrace.log.memory import MemoryLog
 from headrace.log.pipeline_log import PipelineLog
-from headrace.models.package import Package, publication
+from headrace.models.package import Package
 from headrace.models.session import ScoringModel
 from headrace.models.signing import Trust
+from headrace.models.topic import publication
 from headrace.pipeline import Pipeline
 from headrace.records import ModelManifest, OffsetRange
 from headrace.registry import MemoryRegistry
