@@ -44,7 +44,7 @@ PROXIED = "infer-1"
 """The worker that reaches Kafka through the proxy."""
 ALL_WORKERS = (*WORKERS, "retrain-0", "monitor-0")
 RECOVERY_S = 90.0
-"""No fault may take longer to be got over."""
+"""No fault may take longer to be got over, on an idle machine (see ``tests.waiting.PATIENCE``)."""
 ZOMBIE_S = 40.0
 DELAY_S = 0.15
 STATE_MB, SCRATCH_MB = 2048, 256
