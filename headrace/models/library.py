@@ -1,7 +1,9 @@
 """The models a process can score with: follows the decisions and models topics in a thread, loads what is approved.
 
-Loading happens beside the stream, so that a swap costs the stream nothing. A model that fails a check is
-kept as a reason, never as a model.
+Loading happens beside the stream, so that a swap costs the stream nothing. One model is loaded at a time: those the
+stream waits for come first, then the policy in force, then open orders in the order in which govern takes them. Models
+of the past are loaded only when the stream asks for them. A model that fails a check is kept as a reason, never as a
+model.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from headrace.models.session import ScoringModel
 from headrace.models.signing import Trust
 from headrace.models.topic import fetch
 from headrace.models.trial import MEMORY_BUDGET, try_out
-from headrace.records import Activated, Approval, ModelManifest, Record, RolledBack
+from headrace.records import Activated, Approval, ModelManifest, Record, Rejection, RolledBack
 
 log = logging.getLogger("headrace.models")
 
@@ -75,7 +77,7 @@ class ModelLibrary:
         self._manifests: dict[str, dict[int, ModelManifest]] = {}
         self._pending: dict[int, list[str]] = {}
         self._activations: dict[str, list[str]] = {}
-        self._wanted: set[str] = set()
+        self._asked: dict[str, None] = {}
         self._latest: Marked | None = None
         self._events: queue.SimpleQueue[Loaded] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -110,10 +112,12 @@ class ModelLibrary:
     def model(self, model_id: str) -> ScoringModel | None:
         """The loaded model, or None while it is not; asking for it has it loaded."""
         self._check()
-        found = self._models.get(model_id)
-        if found is None and model_id not in self._rejected:
-            with self._lock:
-                self._wanted.add(model_id)
+        with self._lock:
+            found = self._models.get(model_id)
+            if found is not None:
+                self._asked.pop(model_id, None)
+            elif model_id not in self._rejected:
+                self._asked[model_id] = None
         return found
 
     def rejected(self, model_id: str) -> str | None:
@@ -121,10 +125,9 @@ class ModelLibrary:
         return self._rejected.get(model_id)
 
     def keep_only(self, model_ids: Iterable[str]) -> None:
-        """Let go of models that neither these names nor an approval not yet activated need."""
+        """Let go of models that are neither among these nor wanted."""
         with self._lock:
-            needed = {*model_ids, *(m for models in self._pending.values() for m in models), *self._wanted}
-            for gone in self._models.keys() - needed:
+            for gone in self._models.keys() - {*model_ids, *self._wanted()}:
                 del self._models[gone]
 
     def events(self) -> list[Loaded]:
@@ -141,17 +144,17 @@ class ModelLibrary:
 
     def _run(self) -> None:
         reader = self._log.reader(dict(self._reached))
+        loading = False
         try:
             while not self._stop.is_set():
                 try:
-                    chunks = reader.poll(1000, 0.05)
+                    chunks = reader.poll(1000, 0.0 if loading else 0.05)
                     for chunk in chunks:
                         for offset, record in self._topics.control_records(chunk):
                             self._note(offset, record)
                     for tp in self._reached:
                         self._reached[tp] = reader.reached(tp)
-                    if self.current:
-                        self._load()
+                    loading = self.current and self._load_next()
                 except Unavailable as e:
                     log.warning("cannot follow models for now: %s", e)
                     self._stop.wait(0.5)
@@ -172,30 +175,40 @@ class ModelLibrary:
                     self._pending[offset] = record.policy.models
                 case RolledBack():
                     self._pending[offset] = self._activations.get(record.activation_id, [])
+                case Rejection(order_offset=int(refused)):
+                    self._pending.pop(refused, None)
                 case Activated():
                     self._activations[record.activation_id] = record.policy.models
-                    self._wanted.update(self._pending.pop(record.order_offset, []))
+                    self._pending.pop(record.order_offset, None)
                     self.timeline.add(record)
                     self._latest = Marked(offset, record.activation_id, record.policy)
                     self.changed.set()
 
-    def _load(self) -> None:
-        """Load what is wanted: the models of approvals not yet activated, and those asked for."""
+    def _wanted(self) -> list[str]:
+        """Models to have, the most urgent first."""
+        latest = self._latest.policy.models if self._latest else []
+        return [*self._asked, *latest, *(m for models in self._pending.values() for m in models)]
+
+    def _load_next(self) -> bool:
+        """Load, or reject, the most urgent model that is published and not here. Gives whether there was one."""
         with self._lock:
-            wanted = {*self._wanted, *(m for models in self._pending.values() for m in models)}
-            ready = [m for m in wanted if m in self._manifests and m not in self._models and m not in self._rejected]
-            self._wanted -= self._models.keys()
-        for model_id in ready:
-            try:
-                self._models[model_id] = self._loaded(self._manifests[model_id])
-            except ModelRejected as e:
-                self._rejected[model_id] = str(e)
-                self._events.put(Loaded(model_id, "REJECTED", str(e)))
-                log.warning("rejected: %s", e)
-                continue
-            self._events.put(Loaded(model_id, "LOADED", ""))
-            self.changed.set()
-            log.info("loaded model %s", model_id[:12])
+            known = self._models.keys() | self._rejected.keys()
+            model_id = next((m for m in self._wanted() if m in self._manifests and m not in known), None)
+        if model_id is None:
+            return False
+        try:
+            model = self._loaded(self._manifests[model_id])
+        except ModelRejected as e:
+            self._rejected[model_id] = str(e)
+            self._events.put(Loaded(model_id, "REJECTED", str(e)))
+            log.warning("rejected: %s", e)
+            return True
+        with self._lock:
+            self._models[model_id] = model
+        self._events.put(Loaded(model_id, "LOADED", ""))
+        self.changed.set()
+        log.info("loaded model %s", model_id[:12])
+        return True
 
     def _loaded(self, manifests: dict[int, ModelManifest]) -> ScoringModel:
         """The model of the first of these manifests that passes every check: a later one of the same id, by

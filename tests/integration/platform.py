@@ -29,7 +29,7 @@ from headrace.models.session import runtime_fingerprint
 from headrace.models.topic import publication
 from headrace.orders import order_approval, write
 from headrace.pipeline import Binary, Drift, Pipeline, Training
-from headrace.records import Activated, Certificate, GateResult, Lineage, ModelManifest
+from headrace.records import Activated, Certificate, GateResult, Lineage, ModelManifest, WorkerStatus
 from headrace.registry import ConfluentRegistry
 from headrace.windows import Window, rolling_sums
 from streams.retrain.export import to_onnx_bytes
@@ -264,6 +264,15 @@ class Platform:
         found = wait_for(ruling, 40, f"{model_id[:12]} to rule")
         assert found is not None
         return found
+
+    def wait_loaded(self, model_id: str) -> None:
+        """Wait until a worker has loaded a model."""
+        wait_for(lambda: ("LOADED", model_id) in self.statuses(), 40, f"{model_id[:12]} to be loaded")
+
+    def statuses(self) -> set[tuple[str, str]]:
+        """What workers have said of models: state and model id."""
+        found = (record for _, record in self.topics.read_control("workers"))
+        return {(record.state, record.model_id) for record in found if isinstance(record, WorkerStatus)}
 
 
 def rows_of(topics: PipelineLog, name: str) -> pl.DataFrame:

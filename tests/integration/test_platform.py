@@ -19,7 +19,7 @@ from headrace.models.package import digest
 from headrace.models.policy import PolicyTimeline
 from headrace.models.signing import Trust
 from headrace.orders import order_approval, order_rollback, write
-from headrace.records import Activated, GateResult, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
+from headrace.records import Activated, GateResult, PartitionOffset, Policy, PolicyMarker, Route
 from headrace.subscriber import ModelSubscriber
 from tests.conftest import RunningStack
 from tests.integration.platform import POISON, Platform, clicks, features, model_package, stop
@@ -214,6 +214,7 @@ def test_a_broken_model_is_rejected_and_the_policy_in_force_stays(platform: Plat
     with platform.running("preprocess-0", "infer-0", "govern-0"):
         good = platform.activate(7)
         platform.wait_ruling(good)
+        platform.wait_loaded(good)  # until a worker is there, nobody is asked before a model comes into force
         garbage = b"this is no ONNX at all" * 10
         bad = digest(garbage)
         passed = GateResult(model_id=bad, gate="quality", passed=True, mode="block", summary="", evidence="{}")
@@ -331,9 +332,5 @@ def test_workers_report_what_they_loaded(platform: Platform) -> None:
     with platform.running("infer-0", "govern-0"):
         model = platform.activate(15)
         platform.wait_ruling(model)
-
-        def statuses() -> set[tuple[str, str]]:
-            found = (r for _, r in platform.topics.read_control("workers"))
-            return {(r.state, r.model_id) for r in found if isinstance(r, WorkerStatus)}
-
-        wait_for(lambda: statuses() == {("LOADED", model), ("ACTIVE", model)}, 20, "LOADED and ACTIVE")
+        said = {("LOADED", model), ("ACTIVE", model)}
+        wait_for(lambda: platform.statuses() == said, 20, "LOADED and ACTIVE")
