@@ -120,10 +120,6 @@ class ModelLibrary:
                 self._asked[model_id] = None
         return found
 
-    def rejected(self, model_id: str) -> str | None:
-        """Why a model is never used, or None."""
-        return self._rejected.get(model_id)
-
     def keep_only(self, model_ids: Iterable[str]) -> None:
         """Let go of models that are neither among these nor wanted."""
         with self._lock:

@@ -29,7 +29,7 @@ from headrace.models.session import runtime_fingerprint
 from headrace.models.topic import publication
 from headrace.orders import order_approval, write
 from headrace.pipeline import Binary, Drift, Pipeline, Training
-from headrace.records import Activated, Certificate, GateResult, Lineage, ModelManifest, WorkerStatus
+from headrace.records import Activated, Certificate, GateResult, Lineage, ModelManifest, Policy, Route, WorkerStatus
 from headrace.registry import ConfluentRegistry
 from headrace.windows import Window, rolling_sums
 from streams.retrain.export import to_onnx_bytes
@@ -273,6 +273,11 @@ class Platform:
         """What workers have said of models: state and model id."""
         found = (record for _, record in self.topics.read_control("workers"))
         return {(record.state, record.model_id) for record in found if isinstance(record, WorkerStatus)}
+
+
+def only(model_id: str) -> Policy:
+    """The policy under which one model answers everything."""
+    return Policy(routes=[Route(model_id=model_id, weight=1)])
 
 
 def rows_of(topics: PipelineLog, name: str) -> pl.DataFrame:

@@ -23,7 +23,7 @@ from headrace.models.topic import publication
 from headrace.records import Activated, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
 from headrace.registry import MemoryRegistry
 from streams.infer import Infer
-from tests.integration.platform import BEGIN, model_package, toy
+from tests.integration.platform import BEGIN, model_package, only, toy
 from tests.waiting import wait_for
 
 
@@ -125,10 +125,6 @@ def bench() -> Iterator[Bench]:
     made = Bench()
     yield made
     made.infer.close()
-
-
-def only(model_id: str) -> Policy:
-    return Policy(routes=[Route(model_id=model_id, weight=1)])
 
 
 def test_each_record_is_scored_by_the_model_of_the_last_marker_before_it(bench: Bench) -> None:

@@ -11,9 +11,9 @@ from headrace.log.pipeline_log import PipelineLog
 from headrace.models.library import ModelLibrary
 from headrace.models.signing import Trust
 from headrace.models.topic import publication
-from headrace.records import Activated, Approval, PartitionOffset, Policy, Record, Rejection, Route
+from headrace.records import Activated, Approval, PartitionOffset, Record, Rejection
 from headrace.registry import MemoryRegistry
-from tests.integration.platform import model_package, toy
+from tests.integration.platform import model_package, only, toy
 from tests.waiting import wait_for
 
 
@@ -77,10 +77,6 @@ def desk() -> Iterator[Desk]:
     made = Desk()
     yield made
     made.close()
-
-
-def only(model_id: str) -> Policy:
-    return Policy(routes=[Route(model_id=model_id, weight=1)])
 
 
 def loads(library: ModelLibrary, found: list[str], wanted: Sequence[str]) -> Callable[[], bool]:
