@@ -11,6 +11,7 @@ import numpy as np
 
 from headrace.acls import Rule
 from headrace.codec.column import BytesColumn
+from headrace.errors import Unavailable
 
 LARGEST = 2_000_000
 """Bytes of the largest record that can be written, key and value together."""
@@ -261,17 +262,30 @@ _EVER_MS = 1_000 * 365 * 24 * 3_600_000
 
 
 def read_range(
-    log: Log, ranges: Mapping[TopicPartition, tuple[int, int]], limit: int = 20_000, *, settled: bool = False
+    log: Log,
+    ranges: Mapping[TopicPartition, tuple[int, int]],
+    limit: int = 20_000,
+    *,
+    settled: bool = False,
+    whole: bool = False,
 ) -> Iterator[Chunk]:
     """Every committed record in the offset ranges (start, stop), partition by partition in turn, then end.
 
     A range that reaches past the partition's last stable offset ends there; with ``settled``, at its high watermark:
     transactions open now are waited for.
+
+    Raises:
+        Unavailable: with ``whole``, a partition ends before its range does.
     """
     for tp, (start, wanted) in ranges.items():
         first, end = log.bounds(tp.topic)[tp.partition]
         if settled:
             end = log.high_watermarks(tp.topic)[tp.partition]
+        if whole and end < wanted:
+            raise Unavailable(
+                f"{tp} ends at offset {end}, and it was read up to {wanted} before: its broker is not yet back whole, "
+                "or the topic was made anew (then set its groups' offsets back)"
+            )
         start, stop = max(start, first), min(wanted, end)
         if start < stop:
             yield from _read_one(log, tp, start, stop, limit)

@@ -119,7 +119,15 @@ class KafkaWriter:
         if metadata is None:
             raise TransactionAborted(f"{self._id}: this member has no partitions to commit offsets of")
         producer = self._producer
-        self._call("send offsets", lambda: self._bounded(producer.send_offsets_to_transaction, parts, metadata, CALL_S))
+
+        def send() -> None:
+            # It may never return, whatever timeout it is given (librdkafka issues 5456 and 5511).
+            sent = partial(producer.send_offsets_to_transaction, parts, metadata, CALL_S)
+            if not _returned(sent, within_s=CALL_S + GRACE_S):
+                self._stale = True
+                raise TransactionAborted(f"{self._id}: the client hangs; a new producer takes over")
+
+        self._call("send offsets", send)
 
     def commit(self) -> None:
         try:
@@ -149,7 +157,9 @@ class KafkaWriter:
         _discard(self._producer)
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             try:
-                self._producer.close()
+                # It aborts what is open, and asks for as long as Kafka is away.
+                if not _returned(self._producer.close, within_s=GRACE_S):
+                    log.warning("%s: Kafka is away, what is open there is left to time out", self._id)
             except KafkaException as e:
                 log.info("%s: closed after %s", self._id, e.args[0].str())
 
@@ -226,27 +236,6 @@ class KafkaWriter:
                 raise
             raise self._translated(what, e.__cause__.args[0]) from e
 
-    def _bounded(self, call: Callable[..., object], *args: object) -> None:
-        """Run a call that may never return, whatever timeout it is given (librdkafka issues 5456 and 5511)."""
-        answer: SimpleQueue[BaseException | None] = SimpleQueue()
-
-        def run() -> None:
-            try:
-                call(*args)
-            except BaseException as e:  # noqa: BLE001 - raised below, in the caller's thread
-                answer.put(e)
-            else:
-                answer.put(None)
-
-        threading.Thread(target=run, name="bounded call", daemon=True).start()
-        try:
-            error = answer.get(timeout=CALL_S + GRACE_S)
-        except Empty:
-            self._stale = True
-            raise TransactionAborted(f"{self._id}: the client hangs; a new producer takes over") from None
-        if error is not None:
-            raise error
-
     def _translated(self, what: str, error: KafkaError) -> HeadraceError:
         if error.code() in _FENCED and time.monotonic() - self._began < self._limit_s:
             return Fenced(self._fenced(error))
@@ -299,6 +288,28 @@ class KafkaSender:
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed.append(error.str())
+
+
+def _returned(call: Callable[[], object], within_s: float) -> bool:
+    """Whether a call that may never return has done so; what it raises is raised here."""
+    answer: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as e:  # noqa: BLE001 - raised below, in the caller's thread
+            answer.put(e)
+        else:
+            answer.put(None)
+
+    threading.Thread(target=run, name="bounded call", daemon=True).start()
+    try:
+        error = answer.get(timeout=within_s)
+    except Empty:
+        return False
+    if error is not None:
+        raise error
+    return True
 
 
 def _discard(producer: Producer) -> None:

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from headrace.errors import HeadraceError, TooManyFailures, TransactionAborted, Unavailable
 from headrace.log import faults
 from headrace.log.attempt import attempt
@@ -81,6 +83,7 @@ class ExactlyOnceLoop:
         self._waiting: dict[TopicPartition, Chunk] = {}
         self._paused: set[TopicPartition] = set()
         self._slow_until: dict[TopicPartition, int] = {}
+        self._read: dict[TopicPartition, int] = {}
         self._positions: dict[TopicPartition, Position] = {}
         self._standing: dict[TopicPartition, Position] = {}
         self._open_since: float | None = None
@@ -128,7 +131,7 @@ class ExactlyOnceLoop:
                 chunks = []
             if chunks:
                 faults.point("after_read")
-            self._take_all([chunk for chunk in chunks if chunk.tp in self._assigned])
+            self._take_all([new for chunk in chunks if (new := self._unread(chunk))])
             self._perform(self._processor.tick())
             self._commit_if_due()
             self._note_ends()
@@ -164,6 +167,7 @@ class ExactlyOnceLoop:
         self._assigned = set()
         self._waiting.clear()
         self._paused.clear()
+        self._read.clear()
         self._positions.clear()
         self._standing = {}
         self._processor.assigned(())
@@ -179,15 +183,30 @@ class ExactlyOnceLoop:
         self._processor.assigned(tps)
         for tp in tps:
             at = committed[tp]
-            for chunk in read_range(self._log, {tp: (at.rebuild_from, at.offset)}):
+            for chunk in read_range(self._log, {tp: (at.rebuild_from, at.offset)}, whole=True):
                 if self._attempt(chunk, lambda _: None) < len(chunk):
                     raise Unavailable(f"{self._processor.name} waits while the state of {tp} is rebuilt")
-        self._group.rewind({tp: at.offset for tp, at in committed.items()})
+        self._read = {tp: at.offset for tp, at in committed.items()}
+        self._group.rewind(self._read)
         self._to_rebuild = False
         self._standing = dict(committed)
         self._group.resume(tps)
-        self.status.positions = {tp: at.offset for tp, at in committed.items()}
+        self.status.positions = dict(self._read)
         self.status.ready = True
+
+    def _unread(self, chunk: Chunk) -> Chunk | None:
+        """What of a chunk is of this member's partitions and follows what was read before: a client that finds a
+        partition's leader anew may bring records again."""
+        if chunk.tp not in self._assigned:
+            return None
+        read = self._read[chunk.tp]
+        if chunk.offsets[0] < read:
+            log.warning("%s: offset %d came again, after %d", chunk.tp, chunk.offsets[0], read - 1)
+            chunk = chunk.slice(int(np.searchsorted(chunk.offsets, read)))
+            if not len(chunk):
+                return None
+        self._read[chunk.tp] = chunk.next_offset
+        return chunk
 
     def _take_all(self, chunks: Sequence[Chunk]) -> None:
         """Take what has been waiting, then what is new. When a server is away, the rest waits: the group has

@@ -27,7 +27,7 @@ def fetch(topics: PipelineLog, log: Log, manifest: ModelManifest, manifest_offse
     while True:
         chunks = [
             record
-            for chunk in read_range(log, {tp: (start, manifest_offset)})
+            for chunk in read_range(log, {tp: (start, manifest_offset)}, whole=True)
             for _, record in topics.control_records(chunk)
             if isinstance(record, ModelChunk) and record.model_id == manifest.model_id
         ]

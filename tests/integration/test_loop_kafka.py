@@ -83,9 +83,22 @@ class Bench:
         """Wait until everything sent has come out, then compare: no loss, no duplicate, order and state kept."""
         self.flush()
         wait_for(self.finished, deadline_s, f"{self._sent} records come out of {self.sink}")
-        expected = {p: counts(records) for p, records in self.given().items()}
-        assert values_of(self.log, self.sink, settled=True) == expected
+        given = self.given()
+        found = values_of(self.log, self.sink, settled=True)
+        for p in range(self.log.partitions(self.sink)):
+            assert found[p] == counts(given[p]), self.told(given[p], found[p])
         assert values_of(self.log, self.dead) == {p: [] for p in range(PARTITIONS)}
+
+    def told(self, given: list[tuple[int, str]], found: list[str]) -> str:
+        """Where a partition's outputs first leave what they should be, and what the workers said."""
+        wanted = [f"{offset} {count}" for (offset, _), count in zip(given, counts(given), strict=True)]
+        at = next((i for i, (w, f) in enumerate(zip(wanted, found, strict=False)) if w.split()[1] != f), len(found))
+        near = slice(max(0, at - 25), at + 60)
+        logs = "\n".join(f"{path.name}:\n{path.read_text()}" for path in sorted(self._logs.glob("*.log")))
+        return (
+            f"{len(found)} of {len(given)}, wrong from the {at}th on\n"
+            f"wanted {wanted[near]}\nfound {found[near]}\n{logs}"
+        )
 
     def given(self) -> dict[int, list[tuple[int, str]]]:
         found: dict[int, list[tuple[int, str]]] = {p: [] for p in range(self.log.partitions(self.source))}
@@ -222,6 +235,21 @@ def test_a_broker_killed_under_load_and_started_again(bench: Bench, stack: Runni
     stack.embedded.restart_broker()
     bench.check(90)
     assert worker.poll() is None
+
+
+def test_a_worker_told_to_stop_while_the_broker_is_away_ends(bench: Bench, stack: RunningStack) -> None:
+    if stack.embedded is None:
+        pytest.skip("only the embedded broker can be killed from here")
+    bench.send(1000)
+    worker = bench.start("w")
+    wait_for(lambda: bench.done() > 0, 20, "the worker is under way")
+    stack.embedded.kill_broker()
+    worker.terminate()
+    code = worker.wait(120)
+    stack.embedded.restart_broker()
+    assert code == 0
+    bench.start("heir")
+    bench.check(60)
 
 
 def test_partitions_added_later_are_picked_up(bench: Bench) -> None:

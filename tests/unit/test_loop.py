@@ -297,6 +297,42 @@ def test_an_outage_between_tracked_outputs_gives_the_whole_step_up(log: Scripted
     assert loop.status.aborts == 2
 
 
+def test_records_that_a_client_brings_again_are_taken_once(log: ScriptedLog) -> None:
+    log.put(names(0, 20), 0)
+    log.put(names(20, 30), 1)
+    loop = worker(log, RunningCount("in", "out"), batch=4)
+    until(lambda: len(committed(log)) == PARTITIONS, loop)
+    reader = log.groups[GROUP].members[0]
+    for back in (1, 3, 7):  # within the next batch, and more than one whole batch
+        reader.rewind({tp: max(0, at - back) for tp, at in committed(log).items()})
+        reader.resume(sorted(reader.assigned))
+        turn(loop, times=2)
+    until(caught_up(log), loop)
+    turn(loop, times=3)
+    assert outputs(log) == expected(log)
+    assert loop.status.aborts == 0
+
+
+def test_state_is_not_rebuilt_from_a_log_that_ends_before_what_was_committed(log: ScriptedLog) -> None:
+    log.put(words(0, 30))
+    first = worker(log, RunningCount("in", "out"), batch=10)
+    until(caught_up(log), first)
+    die(log, "w")
+    whole = log.bounds
+    log.bounds = lambda topic: {p: (0, min(end, 25)) for p, (_, end) in whole(topic).items()}  # type: ignore[method-assign]
+    heir = worker(log, RunningCount("in", "out"), "heir", batch=10)
+    turn(heir, times=3)
+    assert not heir.status.ready
+    assert heir.status.paused == (
+        "in[0] ends at offset 25, and it was read up to 30 before: its broker is not yet back whole, or "
+        "the topic was made anew (then set its groups' offsets back)"
+    )
+    log.bounds = whole  # type: ignore[method-assign]
+    log.put(words(30, 40))
+    until(caught_up(log), heir)
+    assert outputs(log) == expected(log)
+
+
 # The processor's own failures.
 
 
