@@ -68,6 +68,14 @@ class Chunk:
         """The records from place ``start`` to before ``stop``."""
         return Chunk(self.tp, self.offsets[start:stop], self.keys[start:stop], self.values[start:stop])
 
+    def rising(self, start: int) -> Chunk:
+        """The records from offset ``start`` on, each past all before it: without what a client brought again."""
+        new = self.offsets > np.maximum.accumulate(np.concatenate([[start - 1], self.offsets[:-1]]))
+        if new.all():
+            return self
+        places = np.flatnonzero(new)
+        return Chunk(self.tp, self.offsets[places], self.keys[places], self.values[places])
+
     def followed_by(self, later: Chunk) -> Chunk:
         """These records, then those of ``later``, of the same partition."""
         offsets = np.concatenate([self.offsets, later.offsets])

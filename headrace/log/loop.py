@@ -13,8 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from headrace.errors import HeadraceError, TooManyFailures, TransactionAborted, Unavailable
 from headrace.log import faults
 from headrace.log.attempt import attempt
@@ -199,14 +197,13 @@ class ExactlyOnceLoop:
         partition's leader anew may bring records again."""
         if chunk.tp not in self._assigned:
             return None
-        read = self._read[chunk.tp]
-        if chunk.offsets[0] < read:
-            log.warning("%s: offset %d came again, after %d", chunk.tp, chunk.offsets[0], read - 1)
-            chunk = chunk.slice(int(np.searchsorted(chunk.offsets, read)))
-            if not len(chunk):
-                return None
-        self._read[chunk.tp] = chunk.next_offset
-        return chunk
+        new = chunk.rising(self._read[chunk.tp])
+        if len(new) < len(chunk):
+            log.warning("%s: %d records came again, before %d", chunk.tp, len(chunk) - len(new), chunk.next_offset)
+        if not len(new):
+            return None
+        self._read[chunk.tp] = new.next_offset
+        return new
 
     def _take_all(self, chunks: Sequence[Chunk]) -> None:
         """Take what has been waiting, then what is new. When a server is away, the rest waits: the group has

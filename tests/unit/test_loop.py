@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import Fenced, HeadraceError, TooManyFailures
-from headrace.log.base import GroupReader, Output, Position, TopicPartition, read_all
+from headrace.log.base import Chunk, GroupReader, Output, Position, TopicPartition, read_all
 from headrace.log.loop import ExactlyOnceLoop, LoopConfig
 from headrace.log.memory import MemoryLog, MemoryWriter
 from headrace.log.processor import Processor
@@ -311,6 +311,16 @@ def test_records_that_a_client_brings_again_are_taken_once(log: ScriptedLog) -> 
     turn(loop, times=3)
     assert outputs(log) == expected(log)
     assert loop.status.aborts == 0
+
+
+@given(st.integers(0, 9), st.lists(st.integers(0, 9), min_size=1, max_size=12))
+def test_of_a_chunk_only_records_past_all_before_them_are_new(start: int, offsets: list[int]) -> None:
+    marks = [b"%d" % i for i in range(len(offsets))]
+    chunk = Chunk.of(TopicPartition("in", 0), offsets, marks, marks)
+    new = chunk.rising(start)
+    wanted = [i for i, at in enumerate(offsets) if at >= start and all(at > earlier for earlier in offsets[:i])]
+    assert new.offsets.tolist() == [offsets[i] for i in wanted]
+    assert list(new.keys) == list(new.values) == [marks[i] for i in wanted]
 
 
 def test_state_is_not_rebuilt_from_a_log_that_ends_before_what_was_committed(log: ScriptedLog) -> None:
