@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# A process a core, four at most, each with a Kafka of its own; a file's tests stay together.
-EACH_CORE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Side by side in several processes, each with a Kafka of its own; a file's tests stay together.
+ABREAST := -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-secure chaos unit lint check format bench bench-peers up down clean lock
@@ -27,10 +27,10 @@ demo: $(READY) ## Run a year of New York flights through a real Kafka, end to en
 	@$(BIN)/headrace demo flights
 
 test: $(READY) ## Run every test, on a real Kafka
-	@$(BIN)/python -m pytest $(EACH_CORE)
+	@$(BIN)/python -m pytest $(ABREAST)
 
 test-secure: $(READY) ## Run the tests that need Kafka on one with TLS, passwords and ACLs
-	@$(BIN)/python -m pytest tests/contract tests/integration --stack secure $(EACH_CORE)
+	@$(BIN)/python -m pytest tests/contract tests/integration --stack secure $(ABREAST)
 
 chaos: $(READY) ## Hurt a running pipeline 200 times and audit what came of it (about 30 minutes)
 	@$(BIN)/python -m tests.chaos

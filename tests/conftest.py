@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -34,6 +35,11 @@ class RunningStack:
     embedded: Stack | None = None
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes for ``-n auto``: one more than cores, as tests wait a third of their time, but not many Kafkas."""
+    return min(len(os.sched_getaffinity(0)) + 1, 4)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("headrace")
     group.addoption(
@@ -64,7 +70,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """The stack chosen with ``--stack``, one for the whole run."""
     kind: str = request.config.getoption("--stack")
     if kind in ("embedded", "secure"):
-        layout = Layout(secure=kind == "secure")
+        layout = Layout(secure=kind == "secure", quick=True)
         with Stack(tmp_path_factory.mktemp("stack") / "state", layout=layout) as embedded:
             yield RunningStack(embedded.bootstrap, embedded.registry_url, embedded)
     elif kind == "docker":

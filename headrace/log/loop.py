@@ -109,7 +109,7 @@ class ExactlyOnceLoop:
         try:
             while not self._stop.is_set() and not until():
                 self.turn()
-            self._end_transaction()
+            self._commit_last()
         except BaseException:
             # A step may be half written: leaving the group must not commit it.
             self._give_up()
@@ -332,6 +332,14 @@ class ExactlyOnceLoop:
             log.warning("the last transaction is given up: %s", e)
             self._abort()
 
+    def _commit_last(self) -> None:
+        """Commit what is open. Where that fails, closing the writer aborts it, with no new producer to wait for."""
+        try:
+            self._commit()
+        except TransactionAborted as e:
+            log.warning("the last transaction is given up: %s", e)
+            self._drop()
+
     def _commit(self) -> None:
         if self._open_since is None:
             return
@@ -355,10 +363,13 @@ class ExactlyOnceLoop:
 
     def _abort(self) -> None:
         if self._open_since is not None:
-            self._open_since = None
-            self._positions.clear()
-            self.status.aborts += 1
+            self._drop()
             self._writer.abort()
+
+    def _drop(self) -> None:
+        self._open_since = None
+        self._positions.clear()
+        self.status.aborts += 1
 
     def _give_up(self) -> None:
         """Abort what is open, on the way out with an error that matters more than this."""

@@ -10,7 +10,8 @@ import polars as pl
 
 from headrace.errors import HeadraceError, Unavailable
 from headrace.log.base import Reader
-from tests.integration.platform import BEGIN, USERS, Platform, clicks
+from tests.integration.platform import Platform
+from tests.integration.toy_pipeline import BEGIN, USERS, clicks
 
 PIECE = 100
 """Clicks pushed at a time."""

@@ -18,7 +18,8 @@ from headrace.log.pipeline_log import PipelineLog
 from headrace.models.catalog import governance
 from headrace.orders import order_rollback
 from headrace.topics import TOPICS
-from tests.integration.platform import POISON, Platform, clicks
+from tests.integration.platform import Platform
+from tests.integration.toy_pipeline import POISON, clicks
 from tests.waiting import wait_for
 
 GROUPS = ("preprocess", "infer", "join")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from headrace.pipeline import Pipeline
-from tests.integration import platform
+from tests.integration import toy_pipeline
 
 
 def features(events: pl.DataFrame) -> pl.DataFrame:
@@ -16,12 +16,12 @@ def features(events: pl.DataFrame) -> pl.DataFrame:
     groups = events.select(
         "offset", "user", half=pl.when(pl.col("at").dt.minute() < 30).then(pl.lit("first")).otherwise(pl.lit("second"))
     )
-    return platform.features(events).join(groups, on="offset", how="left", maintain_order="left")
+    return toy_pipeline.features(events).join(groups, on="offset", how="left", maintain_order="left")
 
 
 def grouped(name: str, partitions: int = 3) -> Pipeline:
     """A toy pipeline of its own name, with groups."""
-    return replace(platform.toy(name, partitions), features=features, groups=("user", "half"))
+    return replace(toy_pipeline.toy(name, partitions), features=features, groups=("user", "half"))
 
 
 pipeline = grouped(os.environ.get("TOY_PIPELINE", "toy"))

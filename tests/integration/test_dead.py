@@ -20,8 +20,9 @@ from headrace.dead.retry import retry
 from headrace.errors import ConfigError, HeadraceError
 from headrace.registry import subject_of
 from streams.recompute import recompute
-from tests.integration.platform import RAW, REFERENCE, Platform
+from tests.integration.platform import Platform
 from tests.integration.test_hostile_records import body, varint
+from tests.integration.toy_pipeline import RAW, REFERENCE
 from tests.waiting import wait_for
 
 

@@ -30,7 +30,8 @@ from streams.forward.engine import Engine
 from streams.forward.indexed import indexed
 from streams.forward.shape import shapes
 from tests.integration.conftest import everything
-from tests.integration.platform import REFERENCE, Platform, clicks
+from tests.integration.platform import Platform
+from tests.integration.toy_pipeline import REFERENCE, clicks
 from tests.waiting import wait_for
 
 

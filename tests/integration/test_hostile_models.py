@@ -18,7 +18,8 @@ from headrace.orders import order_approval, write
 from headrace.records import GateResult, ModelChunk, WorkerStatus
 from tests.disk import Disk, may_mount
 from tests.hostile_models import Keys, hostile_models
-from tests.integration.platform import Platform, clicks, model_package
+from tests.integration.platform import Platform, model_package
+from tests.integration.toy_pipeline import clicks
 from tests.waiting import wait_for
 
 

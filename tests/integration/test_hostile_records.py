@@ -21,7 +21,8 @@ from headrace.errors import HeadraceError
 from headrace.log.base import LARGEST, read_all
 from headrace.records import DeadLetter
 from headrace.registry import subject_of
-from tests.integration.platform import BEGIN, DTYPE, HANG, POISON, RAW, SHAPE, Platform
+from tests.integration.platform import Platform
+from tests.integration.toy_pipeline import BEGIN, DTYPE, HANG, POISON, RAW, SHAPE
 from tests.waiting import wait_for
 
 RECURSIVE = {

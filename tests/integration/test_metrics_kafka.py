@@ -15,7 +15,8 @@ from headrace.log.base import read_all
 from headrace.records import Metric
 from streams.monitor.tally import Numbers
 from tests.integration.grouped import REFERENCE, grouped
-from tests.integration.platform import BEGIN, Platform, clicks
+from tests.integration.platform import Platform
+from tests.integration.toy_pipeline import BEGIN, clicks
 from tests.waiting import wait_for
 
 OVER = 3

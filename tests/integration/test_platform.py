@@ -22,7 +22,8 @@ from headrace.orders import order_approval, order_rollback, write
 from headrace.records import Activated, GateResult, PartitionOffset, Policy, PolicyMarker, Route
 from headrace.subscriber import ModelSubscriber
 from tests.conftest import RunningStack
-from tests.integration.platform import POISON, Platform, clicks, features, model_package, stop
+from tests.integration.platform import Platform, model_package, stop
+from tests.integration.toy_pipeline import POISON, clicks, features
 from tests.waiting import wait_for
 
 ANSWERS = pl.col("route") != "shadow"

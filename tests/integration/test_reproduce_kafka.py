@@ -21,7 +21,8 @@ from headrace.errors import HeadraceError
 from headrace.models.catalog import published
 from headrace.orders import order_training
 from tests.conftest import ROOT
-from tests.integration.platform import REFERENCE, Platform, clicks
+from tests.integration.platform import Platform
+from tests.integration.toy_pipeline import REFERENCE, clicks
 from tests.waiting import wait_for
 
 

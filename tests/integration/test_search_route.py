@@ -18,7 +18,7 @@ from streams.forward.bulk import SearchRoute
 from streams.forward.engine import Engine
 from streams.forward.route import Documents
 from streams.forward.shape import Shape, shapes
-from tests.integration.platform import toy
+from tests.integration.toy_pipeline import toy
 from tests.search_engines import ENGINES, engine_of
 from tests.search_proxy import FAULTS, Fault, SearchProxy
 

@@ -25,7 +25,8 @@ from headrace.log.kafka import KafkaLog
 from headrace.models.catalog import published
 from headrace.orders import order_training
 from streams.recompute import recompute
-from tests.integration.platform import Platform, clicks
+from tests.integration.platform import Platform
+from tests.integration.toy_pipeline import clicks
 from tests.waiting import wait_for
 
 

@@ -28,7 +28,8 @@ from streams.retrain.dataset import read_examples
 from streams.versions import dvc
 from streams.versions.examples import archived_examples
 from streams.versions.folder import DataFolder
-from tests.integration.platform import BEGIN, REFERENCE, Platform, clicks, model_package, toy
+from tests.integration.platform import Platform, model_package
+from tests.integration.toy_pipeline import BEGIN, REFERENCE, clicks, toy
 from tests.unit.test_versions import rewritten
 from tests.waiting import wait_for
 

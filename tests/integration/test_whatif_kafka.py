@@ -17,7 +17,8 @@ import pytest
 from headrace.config import Settings
 from headrace.models.session import ScoringModel
 from streams.retrain.scores import binary_metrics
-from tests.integration.platform import REFERENCE, Platform, clicks, model_package
+from tests.integration.platform import Platform, model_package
+from tests.integration.toy_pipeline import REFERENCE, clicks
 from tests.waiting import wait_for
 
 CLICKS, LABELLED = 300, 240

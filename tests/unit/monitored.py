@@ -29,7 +29,8 @@ from headrace.records import (
 from headrace.registry import MemoryRegistry
 from streams.monitor.processor import Monitor
 from tests.integration.grouped import grouped
-from tests.integration.platform import BEGIN, model_package, rows_of
+from tests.integration.platform import model_package, rows_of
+from tests.integration.toy_pipeline import BEGIN
 
 MODEL = "m" * 64
 OTHER = "o" * 64

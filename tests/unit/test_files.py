@@ -17,7 +17,7 @@ from headrace.producer import EventProducer
 from headrace.records import DeadLetter
 from headrace.registry import MemoryRegistry
 from producers.files import BadRow, push_file
-from tests.integration.platform import RAW, clicks, toy
+from tests.integration.toy_pipeline import RAW, clicks, toy
 
 GOOD = clicks(0, 5)
 

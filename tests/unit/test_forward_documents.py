@@ -27,7 +27,7 @@ from streams.forward.scored import MOST, Scored
 from streams.forward.shape import shapes
 from streams.forward.templates import COORDINATES
 from tests import search_log
-from tests.integration.platform import toy
+from tests.integration.toy_pipeline import toy
 
 AT = datetime(2024, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
 LETTER = DeadLetter(

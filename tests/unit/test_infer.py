@@ -23,7 +23,8 @@ from headrace.models.topic import publication
 from headrace.records import Activated, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
 from headrace.registry import MemoryRegistry
 from streams.infer import Infer
-from tests.integration.platform import BEGIN, model_package, only, toy
+from tests.integration.platform import model_package, only
+from tests.integration.toy_pipeline import BEGIN, toy
 from tests.waiting import wait_for
 
 

@@ -19,7 +19,8 @@ from streams.retrain.algorithms import ALGORITHMS
 from streams.retrain.dataset import Part
 from streams.retrain.export import Exported, to_onnx_bytes
 from streams.retrain.invariance import ROWS, SIZES, WAYS, batching, differing
-from tests.integration.platform import RAW, labels, model_package
+from tests.integration.platform import model_package
+from tests.integration.toy_pipeline import RAW, labels
 
 
 def wide(width: int) -> Pipeline:

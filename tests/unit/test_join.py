@@ -17,7 +17,7 @@ from headrace.log.pipeline_log import PipelineLog
 from headrace.registry import MemoryRegistry
 from streams.join import Join
 from streams.pairing import Pairs
-from tests.integration.platform import BEGIN, toy
+from tests.integration.toy_pipeline import BEGIN, toy
 
 Event = tuple[str, int]
 """An id, and its time in minutes. The toy's label horizon is two hours."""

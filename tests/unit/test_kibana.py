@@ -21,7 +21,7 @@ from streams.forward.kibana.objects import FORMS
 from streams.forward.kibana.panels import Chart, Rows, View, type_of
 from streams.forward.shape import Shape, shapes
 from tests.conftest import ROOT
-from tests.integration.platform import toy
+from tests.integration.toy_pipeline import toy
 
 VIEW = View(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC), "1d")
 PIPELINES = [flights, toy("p")]

@@ -13,7 +13,8 @@ from headrace.models.signing import Trust
 from headrace.models.topic import publication
 from headrace.records import Activated, Approval, PartitionOffset, Record, Rejection
 from headrace.registry import MemoryRegistry
-from tests.integration.platform import model_package, only, toy
+from tests.integration.platform import model_package, only
+from tests.integration.toy_pipeline import toy
 from tests.waiting import wait_for
 
 

@@ -13,7 +13,7 @@ from headrace.log.base import Chunk, read_all
 from streams.monitor.figures import figures
 from streams.monitor.processor import Monitor
 from streams.monitor.tally import Tally
-from tests.integration.platform import BEGIN
+from tests.integration.toy_pipeline import BEGIN
 from tests.unit.monitored import OTHER, Scene, Scored, latest
 
 SCORES = {"predictions", "score_histogram", "score_mean", "positive_rate"}

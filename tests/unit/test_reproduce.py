@@ -28,7 +28,7 @@ from streams.retrain.dataset import read_examples
 from streams.retrain.fit import train
 from streams.retrain.reproduce import Reproduction, reproduce
 from streams.retrain.source import examples_of
-from tests.integration.platform import BEGIN, toy
+from tests.integration.toy_pipeline import BEGIN, toy
 
 STEPS = ("data", "code", "split", "fit", "export")
 

@@ -15,7 +15,8 @@ from headrace.models.package import Package
 from headrace.models.session import ScoringModel
 from streams.retrain.export import to_onnx_bytes
 from streams.retrain.trees import most_split
-from tests.integration.platform import model_package, toy
+from tests.integration.platform import model_package
+from tests.integration.toy_pipeline import toy
 
 
 def _fitted(model: Any, width: int = 3) -> bytes:

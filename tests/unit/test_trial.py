@@ -11,7 +11,8 @@ from headrace.models.package import Package, digest
 from headrace.models.signing import Trust
 from headrace.models.trial import MB, try_out
 from streams.retrain.export import INPUT, SCORES
-from tests.integration.platform import model_package, toy
+from tests.integration.platform import model_package
+from tests.integration.toy_pipeline import toy
 
 ANYONE = Trust(unsigned=True)
 OPSET = helper.make_opsetid("", 17)

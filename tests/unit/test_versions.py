@@ -36,7 +36,8 @@ from streams.versions.restore import restore
 from streams.versions.retention import guard
 from streams.versions.snapshot import DATASETS, Snapshot, snapshot
 from streams.versions.verify import chunks_of, verified
-from tests.integration.platform import BEGIN, clicks, model_package, toy
+from tests.integration.platform import model_package
+from tests.integration.toy_pipeline import BEGIN, clicks, toy
 
 Record = tuple[bytes | None, bytes | None]
 

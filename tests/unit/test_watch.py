@@ -29,7 +29,7 @@ from headrace.registry import MemoryRegistry
 from headrace.watch.look import Watch
 from headrace.watch.screen import screen
 from headrace.watch.view import Accuracy, Drifted, InForce
-from tests.integration.platform import toy
+from tests.integration.toy_pipeline import toy
 
 AT = datetime(2024, 2, 3, 4, tzinfo=UTC)
 POLICY = Policy(routes=[Route(model_id="a" * 64, weight=3), Route(model_id="b" * 64, weight=1)], shadows=["c"])

@@ -44,7 +44,8 @@ from streams.whatif.report import Asked, Gathering, Report, draw_up
 from streams.whatif.rows import ANSWERS, LABELS, TIME, by, rows, schema
 from streams.whatif.run import what_if
 from streams.whatif.slices import by_group, over_time
-from tests.integration.platform import BEGIN, model_package, toy
+from tests.integration.platform import model_package
+from tests.integration.toy_pipeline import BEGIN, toy
 
 CANDIDATE = model_package(toy("whatif"), 1)
 NASTY = '<script>alert("1")</script> $x^$ & [bold]'

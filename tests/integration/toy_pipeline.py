@@ -1,0 +1,100 @@
+"""The toy pipeline of the tests: clicks of users, some of whom buy. Every worker imports it, so it imports little."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from headrace.pipeline import Binary, Drift, Pipeline, Training
+from headrace.windows import Window, rolling_sums
+
+BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
+USERS = tuple(f"user{i}" for i in range(12))
+RAW = {
+    "type": "record",
+    "name": "Click",
+    "fields": [
+        {"name": "kind", "type": "string"},
+        {"name": "click_id", "type": "string"},
+        {"name": "user", "type": "string"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "price", "type": "double"},
+        {"name": "bought", "type": ["null", "boolean"], "default": None},
+    ],
+}
+POISON, HANG, SHAPE, DTYPE = -1.0, -2.0, -3.0, -4.0
+"""Prices on which the toy's features() raises, never returns, forgets a column, gives one of another type."""
+
+
+def features(events: pl.DataFrame) -> pl.DataFrame:
+    """Price, and how often the user was seen in the last ten minutes. Does evil on some prices."""
+    if (events["price"] == POISON).any():
+        raise ValueError("a price of -1")
+    while (events["price"] == HANG).any():
+        time.sleep(0.01)
+    window = Window(pl.col("kind") == "seen", timedelta(minutes=10), ("user",))
+    seen = events.with_columns(rolling_sums(events, at="at", windows={"seen_10m": window}))
+    made = seen.filter(pl.col("kind") == "seen").select("offset", "price", "seen_10m")
+    if (events["price"] == SHAPE).any():
+        return made.drop("seen_10m")
+    return made.cast({"price": pl.String}) if (events["price"] == DTYPE).any() else made
+
+
+def labels(events: pl.DataFrame) -> pl.DataFrame:
+    """Whether the click led to a purchase."""
+    return events.filter(pl.col("kind") == "result").select("offset", pl.col("bought").cast(pl.Float64).alias("label"))
+
+
+def toy(name: str, partitions: int = 3) -> Pipeline:
+    """A toy pipeline of its own name."""
+    return Pipeline(
+        name=name,
+        raw=RAW,
+        key="user",
+        id="click_id",
+        event_time="at",
+        features=features,
+        labels=labels,
+        target=Binary("bought"),
+        horizon=timedelta(minutes=30),
+        lateness=timedelta(minutes=10),
+        label_horizon=timedelta(hours=2),
+        partitions=partitions,
+        training=Training(validation=timedelta(minutes=30), minimum=50),
+        drift=Drift(window=timedelta(hours=1)),
+        failure_limit=0.9,
+        function_limit=timedelta(seconds=1.5),
+    )
+
+
+# What `headrace run --pipeline` finds: the name comes from the environment, so that a test has its own topics.
+pipeline = toy(os.environ.get("TOY_PIPELINE", "toy"))
+REFERENCE = "tests.integration.toy_pipeline:pipeline"
+
+
+def clicks(start: int, count: int, *, labelled: bool = True) -> pl.DataFrame:
+    """Clicks ``start`` to before ``start + count``, ten seconds apart, each with its result a minute later."""
+    random = np.random.default_rng(start)
+    rows = []
+    for i in range(start, start + count):
+        at = BEGIN + timedelta(seconds=10 * i)
+        price = float(random.random())
+        bought = bool(random.random() < price)
+        click = {"click_id": f"c{i}", "user": USERS[i % len(USERS)], "price": price}
+        rows.append({**click, "kind": "seen", "at": at, "bought": None})
+        if labelled:
+            rows.append({**click, "kind": "result", "at": at + timedelta(minutes=1), "bought": bought})
+    schema: dict[str, pl.DataType] = {
+        "kind": pl.String(),
+        "click_id": pl.String(),
+        "user": pl.String(),
+        "at": pl.Datetime("us", "UTC"),
+        "price": pl.Float64(),
+        "bought": pl.Boolean(),
+    }
+    frame = pl.DataFrame(rows, schema=schema)
+    return frame.sort("at", maintain_order=True)
