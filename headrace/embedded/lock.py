@@ -10,8 +10,8 @@ from jgo.maven import Artifact, MavenContext, PythonResolver
 
 from headrace.embedded.parts import PARTS_FILE, Part, PartList
 
-# Not 4.2 to 4.4: a partition that has no leader for a moment gets no marker of a transaction that ends then, and hangs or
-# shows what was aborted (KAFKA-20734).
+# Not 4.2 to 4.4: a partition that has no leader for a moment gets no marker of a transaction that ends then, and hangs
+# or shows what was aborted (KAFKA-20734).
 KAFKA = ("org.apache.kafka:kafka_2.13:4.1.2", "org.slf4j:slf4j-simple:1.7.36")
 SEARCH = (
     "org.opensearch:opensearch:3.8.0",

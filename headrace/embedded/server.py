@@ -19,6 +19,7 @@ HINTS = {
     "Address already in use": "another program took its port while it started; start again",
     "No space left on device": "no space left on the disk; free some, then start again",
     "OutOfMemoryError": "its heap is too small",
+    "UnsupportedVersionException": "its data was written by a newer version; begin with no data (headrace up --fresh)",
     "all log dirs in": "its folder could no longer be written: look for the cause in its log (is the disk full?), mend "
     "it, then start again",
 }
