@@ -227,8 +227,8 @@ def test_the_cache_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_committed_list_is_whole() -> None:
     parts = read_parts()
-    assert len(parts.kafka) == 45
-    assert len({part.path for part in parts.kafka}) == 45
+    assert len(parts.kafka) == 46
+    assert len({part.path for part in parts.kafka}) == 46
     assert parts.registry.coordinate == "io.apicurio:apicurio-registry-app:tar.gz:all:3.3.3"
     search = {(part.group, part.artifact) for part in (*parts.search, *parts.search_http)}
     assert len(search) == len(parts.search) + len(parts.search_http) == 71
