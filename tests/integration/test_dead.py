@@ -120,7 +120,7 @@ def test_what_cannot_be_put_back_is_refused(platform: Platform) -> None:
 
 def test_the_commands_list_show_and_retry(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     found = letters_of(platform, [None, own_header(platform) + body()[:-9]])
-    monkeypatch.setattr("tests.integration.platform.pipeline", platform.topics.pipeline)
+    monkeypatch.setattr("tests.integration.toy_pipeline.pipeline", platform.topics.pipeline)
     where = ["--kafka", platform.settings.bootstrap, "--registry", platform.settings.registry_url]
     where += ["--state", str(platform.settings.state)]
     place = next(str(p) for p, d in found.letters.items() if d.code == "undecodable")

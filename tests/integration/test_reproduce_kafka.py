@@ -56,7 +56,7 @@ def test_a_model_comes_out_the_same_wherever_its_examples_are(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics, data = platform.topics, tmp_path / "data"
-    monkeypatch.setattr("tests.integration.platform.pipeline", topics.pipeline)
+    monkeypatch.setattr("tests.integration.toy_pipeline.pipeline", topics.pipeline)
     with platform.running("preprocess-0", "join-0", "retrain-0"):
         platform.push(clicks(0, 400))
         platform.wait_rows("examples", 400)

@@ -43,7 +43,7 @@ class Commands:
     """The commands on one pipeline and one data folder."""
 
     def __init__(self, platform: Platform, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tests.integration.platform.pipeline", platform.topics.pipeline)
+        monkeypatch.setattr("tests.integration.toy_pipeline.pipeline", platform.topics.pipeline)
         self._common = ["--data", str(data), *where(platform.settings)]
 
     def __call__(self, name: str, *args: str, code: int = 0, as_json: bool = True) -> Any:
