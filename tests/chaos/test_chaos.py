@@ -14,7 +14,7 @@ PLAN = Plan(seed=5, faults=20, records=10_000, kinds=BRIEF)
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_twenty_faults_lose_nothing_double_nothing_and_mix_no_models(tmp_path: Path) -> None:
     result = Chaos(PLAN, tmp_path, print).run()
     assert result.violations == []

@@ -51,7 +51,6 @@ def drop_examples(platform: Platform) -> None:
         future.result(20)
 
 
-@pytest.mark.timeout(240)
 def test_a_model_comes_out_the_same_wherever_its_examples_are(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
