@@ -37,7 +37,7 @@ class RunningStack:
 
 def pytest_xdist_auto_num_workers() -> int:
     """Processes for ``-n auto``: one more than cores, as tests wait a third of their time, but not many Kafkas."""
-    return min(len(os.sched_getaffinity(0)) + 1, 4)
+    return min((os.cpu_count() or 1) + 1, 4)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

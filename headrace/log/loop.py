@@ -109,7 +109,7 @@ class ExactlyOnceLoop:
         try:
             while not self._stop.is_set() and not until():
                 self.turn()
-            self._commit_last()
+            self._end_transaction(leaving=True)
         except BaseException:
             # A step may be half written: leaving the group must not commit it.
             self._give_up()
@@ -324,21 +324,17 @@ class ExactlyOnceLoop:
         if self._open_since is not None and time.monotonic() - self._open_since >= self._config.commit_interval:
             self._commit()
 
-    def _end_transaction(self) -> None:
-        """Commit what is open, or give it up."""
+    def _end_transaction(self, *, leaving: bool = False) -> None:
+        """Commit what is open, or give it up: on leaving, closing the writer aborts it, with no new producer to wait
+        for."""
         try:
             self._commit()
         except TransactionAborted as e:
             log.warning("the last transaction is given up: %s", e)
-            self._abort()
-
-    def _commit_last(self) -> None:
-        """Commit what is open. Where that fails, closing the writer aborts it, with no new producer to wait for."""
-        try:
-            self._commit()
-        except TransactionAborted as e:
-            log.warning("the last transaction is given up: %s", e)
-            self._drop()
+            if leaving:
+                self._drop()
+            else:
+                self._abort()
 
     def _commit(self) -> None:
         if self._open_since is None:
