@@ -27,6 +27,9 @@ CALL_S = 15.0
 GRACE_S = 5.0
 START_S = 60.0
 QUEUE = 200_000
+LINGER_MS = 200
+"""A commit sends what is left, however young. Until then only full batches go: librdkafka has one request of a
+partition on its way at a time, and while another is due it asks the socket again and again instead of sleeping."""
 RECORD_HEADER = 36
 """Bytes librdkafka counts for a record beside its key and value."""
 
@@ -54,6 +57,7 @@ class KafkaWriter:
     ) -> None:
         self._conf = {
             **PRODUCER,
+            "linger.ms": LINGER_MS,
             "queue.buffering.max.messages": QUEUE,
             **common,
             "transactional.id": transactional_id,
@@ -119,23 +123,20 @@ class KafkaWriter:
         if metadata is None:
             raise TransactionAborted(f"{self._id}: this member has no partitions to commit offsets of")
         producer = self._producer
+        # It may never return, whatever timeout it is given (librdkafka issues 5456 and 5511).
+        sending = _Call(partial(producer.send_offsets_to_transaction, parts, metadata, CALL_S))
 
         def send() -> None:
-            # It may never return, whatever timeout it is given (librdkafka issues 5456 and 5511).
-            sent = partial(producer.send_offsets_to_transaction, parts, metadata, CALL_S)
-            if not _returned(sent, within_s=CALL_S + GRACE_S):
-                self._stale = True
-                raise TransactionAborted(f"{self._id}: the client hangs; a new producer takes over")
+            try:
+                producer.flush(CALL_S)  # what has not gone yet goes beside the offsets, not after them
+            finally:
+                if not sending.returned(within_s=CALL_S + GRACE_S):
+                    raise TransactionAborted(f"{self._id}: the client hangs; a new producer takes over")
 
-        self._call("send offsets", send)
+        self._last_call("send offsets", send)
 
     def commit(self) -> None:
-        try:
-            self._call("commit", lambda: self._producer.commit_transaction(CALL_S))
-        except TransactionAborted:
-            # Where the broker has refused a record, the client's next transaction would skip its sequence number.
-            self._stale = True
-            raise
+        self._last_call("commit", lambda: self._producer.commit_transaction(CALL_S))
 
     def abort(self) -> None:
         if not self._stale:
@@ -158,7 +159,7 @@ class KafkaWriter:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             try:
                 # It aborts what is open, and asks for as long as Kafka is away.
-                if not _returned(self._producer.close, within_s=GRACE_S):
+                if not _Call(self._producer.close).returned(within_s=GRACE_S):
                     log.warning("%s: Kafka is away, what is open there is left to time out", self._id)
             except KafkaException as e:
                 log.info("%s: closed after %s", self._id, e.args[0].str())
@@ -221,7 +222,7 @@ class KafkaWriter:
         """Wait until the client's full queue has shrunk."""
         before, deadline = len(self._producer), time.monotonic() + CALL_S
         while len(self._producer) >= before:
-            self._producer.poll(0.05)
+            self._producer.flush(0.05)
             if time.monotonic() > deadline:
                 raise TransactionAborted(f"{self._id}: the broker took nothing for {CALL_S:.0f} s")
 
@@ -235,6 +236,15 @@ class KafkaWriter:
             if not isinstance(e.__cause__, KafkaException):
                 raise
             raise self._translated(what, e.__cause__.args[0]) from e
+
+    def _last_call(self, what: str, call: Callable[[], object]) -> None:
+        """A call after which everything written must have arrived."""
+        try:
+            self._call(what, call)
+        except TransactionAborted:
+            # Where the broker has refused a record, the client's next transaction would skip its sequence number.
+            self._stale = True
+            raise
 
     def _translated(self, what: str, error: KafkaError) -> HeadraceError:
         if error.code() in _FENCED and time.monotonic() - self._began < self._limit_s:
@@ -290,26 +300,30 @@ class KafkaSender:
             self._failed.append(error.str())
 
 
-def _returned(call: Callable[[], object], within_s: float) -> bool:
-    """Whether a call that may never return has done so; what it raises is raised here."""
-    answer: SimpleQueue[BaseException | None] = SimpleQueue()
+class _Call:
+    """A call that may never return, under way in a thread of its own."""
 
-    def run() -> None:
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._answer: SimpleQueue[BaseException | None] = SimpleQueue()
+        threading.Thread(target=self._run, args=[call], name="bounded call", daemon=True).start()
+
+    def returned(self, within_s: float) -> bool:
+        """Whether it has returned, now or in so many seconds; what it raised is raised here."""
+        try:
+            error = self._answer.get(timeout=within_s)
+        except Empty:
+            return False
+        if error is not None:
+            raise error
+        return True
+
+    def _run(self, call: Callable[[], object]) -> None:
         try:
             call()
-        except BaseException as e:  # noqa: BLE001 - raised below, in the caller's thread
-            answer.put(e)
+        except BaseException as e:  # noqa: BLE001 - raised again in the caller's thread
+            self._answer.put(e)
         else:
-            answer.put(None)
-
-    threading.Thread(target=run, name="bounded call", daemon=True).start()
-    try:
-        error = answer.get(timeout=within_s)
-    except Empty:
-        return False
-    if error is not None:
-        raise error
-    return True
+            self._answer.put(None)
 
 
 def _discard(producer: Producer) -> None:
