@@ -9,6 +9,8 @@ from bench.progress import Ends, watch
 from bench.sitting import FULL, Sitting, load
 from bench.worker import MB, Worker
 
+RECORDS = 4_000_000
+"""Of one round."""
 ROUNDS = 13
 EARLY = 2
 """Rounds after which memory is looked at first."""
@@ -16,10 +18,11 @@ EARLY = 2
 
 def soak(sitting: Sitting) -> None:
     """Megabytes resident after 8 and after 52 million records, and processor seconds for each million between."""
-    before, rounds = load(), ROUNDS if sitting.scale is FULL else EARLY + 1
+    before = load()
+    rounds, records = (ROUNDS, RECORDS) if sitting.scale is FULL else (EARLY + 1, sitting.scale.records)
     loaded = Loaded(sitting.cluster, declared("bench-soak"), REFERENCE)
     loaded.rule(package(loaded.pipeline, "linear"))
-    rows = feature_rows(2 * sitting.scale.records)
+    rows = feature_rows(records)
     for _ in range(rounds):
         loaded.load("features", rows)
     written = Ends(sitting.cluster, [loaded.topics.topic("predictions")])

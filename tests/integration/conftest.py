@@ -55,18 +55,24 @@ def everything(settings: Settings, folder: Path) -> Platform:
         platform.push(rows.filter(kind="result").tail(1))  # a label once more
         first = platform.activate(1)
         platform.wait_ruling(first)
-        platform.push(clicks(300, 100))
+        _pushed(platform, 300)
         second = platform.activate(2, shadows=(first,))
         platform.wait_ruling(second)
-        platform.push(clicks(400, 100))
+        _pushed(platform, 400)
         platform.activate(3, share=30)
         wait_for(lambda: len(governance(platform.topics).activations) == 3, 40, "a shared policy")
-        platform.push(clicks(500, 100))
+        _pushed(platform, 500)
         order_rollback(platform.topics, "test", "back")
         wait_for(lambda: len(governance(platform.topics).activations) == 4, 40, "the rollback")
-        platform.push(clicks(600, 100))
+        _pushed(platform, 600)
         wait_for(lambda: _caught_up(platform), 40, "every record to be done with")
     return platform
+
+
+def _pushed(platform: Platform, start: int) -> None:
+    """A hundred clicks whose features stand before whatever marker comes next."""
+    platform.push(clicks(start, 100))
+    platform.wait_rows("features", start + 100 - 1)  # the poisoned one has none
 
 
 @pytest.fixture(scope="session")
