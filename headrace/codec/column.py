@@ -116,9 +116,14 @@ class BytesColumn(Sequence[bytes | None]):
             raise MemoryError("no memory for a list of byte strings")
         return found
 
+    @property
+    def size(self) -> int:
+        """Bytes of all strings together."""
+        return int(self.offsets[-1] - self.offsets[0])
+
     def framed(self) -> Octets:
         """Every string behind its length, eight bytes, big endian; a null is as an empty one. What hashes are over."""
-        out = np.empty(int(self.offsets[-1] - self.offsets[0]) + 8 * len(self), dtype=np.uint8)
+        out = np.empty(self.size + 8 * len(self), dtype=np.uint8)
         frame(read_only(self.data), read_only(self.offsets), out)
         return out
 

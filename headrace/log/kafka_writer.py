@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -16,8 +15,9 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.errors import ConfigError, Fenced, HeadraceError, StackError, TransactionAborted, Unavailable
 from headrace.log.base import LARGEST, GroupReader, Output, Position, TopicPartition
+from headrace.log.call import Call
 from headrace.log.kafka_errors import UNKNOWN
-from headrace.log.transport import Outlet, PythonOutlet, Transport
+from headrace.log.transport import Outlet, PythonOutlet, Transport, columns
 
 T = TypeVar("T")
 log = logging.getLogger("headrace.kafka")
@@ -30,6 +30,9 @@ QUEUE = 200_000
 LINGER_MS = 200
 """A commit sends what is left, however young. Until then only full batches go: librdkafka has one request of a
 partition on its way at a time, and while another is due it asks the socket again and again instead of sleeping."""
+DRAIN_POLL_S = 0.002
+DRAIN_S = 0.05
+"""Longest wait for a sign that the broker takes what is on its way."""
 RECORD_HEADER = 36
 """Bytes librdkafka counts for a record beside its key and value."""
 
@@ -70,6 +73,7 @@ class KafkaWriter:
         self._began = 0.0
         self._stale = False
         self._known: set[TopicPartition] = set()
+        self._written = Written()
         self._outlet: Outlet = PythonOutlet() if tracks else transport.outlet()
         self._producer = self._started(START_S)
 
@@ -80,11 +84,15 @@ class KafkaWriter:
             except Unavailable as e:
                 raise TransactionAborted(str(e)) from e
         self._began = time.monotonic()
+        self._written = Written()
         self._call("begin", self._producer.begin_transaction)
 
     def write(self, output: Output) -> None:
         self._check(output.tp)
-        refused = self._call("write", lambda: self._outlet.queue(self._producer, output, self._room))
+        keys, values = columns(output)
+        self._written.note(output.tp, len(values), keys.size + values.size)
+        whole = replace(output, keys=keys, values=values)
+        refused = self._call("write", lambda: self._outlet.queue(self._producer, whole, self._room))
         if refused:
             raise self._refused(output.tp, refused[0])
         self._call("write", lambda: self._producer.poll(0))
@@ -124,10 +132,11 @@ class KafkaWriter:
             raise TransactionAborted(f"{self._id}: this member has no partitions to commit offsets of")
         producer = self._producer
         # It may never return, whatever timeout it is given (librdkafka issues 5456 and 5511).
-        sending = _Call(partial(producer.send_offsets_to_transaction, parts, metadata, CALL_S))
+        sending = Call(partial(producer.send_offsets_to_transaction, parts, metadata, CALL_S))
 
         def send() -> None:
             try:
+                self._drain()
                 producer.flush(CALL_S)  # what has not gone yet goes beside the offsets, not after them
             finally:
                 if not sending.returned(within_s=CALL_S + GRACE_S):
@@ -159,7 +168,7 @@ class KafkaWriter:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             try:
                 # It aborts what is open, and asks for as long as Kafka is away.
-                if not _Call(self._producer.close).returned(within_s=GRACE_S):
+                if not Call(self._producer.close).returned(within_s=GRACE_S):
                     log.warning("%s: Kafka is away, what is open there is left to time out", self._id)
             except KafkaException as e:
                 log.info("%s: closed after %s", self._id, e.args[0].str())
@@ -218,6 +227,17 @@ class KafkaWriter:
         if tp not in self._known:
             raise self._refused(tp, KafkaError(KafkaError._UNKNOWN_PARTITION))
 
+    def _drain(self) -> None:
+        """Wait until less than a request of each partition is left. While a flush has more than one to send, the
+        client's thread asks the socket again and again instead of sleeping."""
+        few = self._written.records_in(int(self._conf["batch.size"]))
+        left, deadline = len(self._producer), time.monotonic() + DRAIN_S
+        while left > few and time.monotonic() < deadline:
+            time.sleep(DRAIN_POLL_S)
+            before, left = left, len(self._producer)
+            if left < before:
+                deadline = time.monotonic() + DRAIN_S
+
     def _room(self) -> None:
         """Wait until the client's full queue has shrunk."""
         before, deadline = len(self._producer), time.monotonic() + CALL_S
@@ -270,6 +290,21 @@ class KafkaWriter:
         return f"another worker runs as {self._id}; this one stops ({error.str()})"
 
 
+class Written:
+    """What was written in a transaction, by partition."""
+
+    def __init__(self) -> None:
+        self._by_partition: dict[TopicPartition, tuple[int, int]] = {}
+
+    def note(self, tp: TopicPartition, records: int, octets: int) -> None:
+        before = self._by_partition.get(tp, (0, 0))
+        self._by_partition[tp] = before[0] + records, before[1] + octets
+
+    def records_in(self, octets: int) -> float:
+        """How many records so many bytes of each partition hold, by the mean size of its records."""
+        return sum(min(records, octets * records / max(size, 1)) for records, size in self._by_partition.values())
+
+
 class KafkaSender:
     """An idempotent producer outside transactions."""
 
@@ -298,32 +333,6 @@ class KafkaSender:
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed.append(error.str())
-
-
-class _Call:
-    """A call that may never return, under way in a thread of its own."""
-
-    def __init__(self, call: Callable[[], object]) -> None:
-        self._answer: SimpleQueue[BaseException | None] = SimpleQueue()
-        threading.Thread(target=self._run, args=[call], name="bounded call", daemon=True).start()
-
-    def returned(self, within_s: float) -> bool:
-        """Whether it has returned, now or in so many seconds; what it raised is raised here."""
-        try:
-            error = self._answer.get(timeout=within_s)
-        except Empty:
-            return False
-        if error is not None:
-            raise error
-        return True
-
-    def _run(self, call: Callable[[], object]) -> None:
-        try:
-            call()
-        except BaseException as e:  # noqa: BLE001 - raised again in the caller's thread
-            self._answer.put(e)
-        else:
-            self._answer.put(None)
 
 
 def _discard(producer: Producer) -> None:
