@@ -1,7 +1,8 @@
 """The exactly-once loop, the one place where processors meet Kafka.
 
 Read a batch, process it partition by partition, write, and at most every ``commit_interval`` send the
-input offsets to the transaction and commit. A crash anywhere leaves either all of a step or nothing.
+input offsets to the transaction and commit. While that is on its way the next batches are processed; what comes of
+them is written when it is there, or dropped when it is not. A crash anywhere leaves either all of a step or nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headrace.errors import HeadraceError, TooManyFailures, TransactionAborted, Unavailable
 from headrace.log import faults
 from headrace.log.attempt import attempt
 from headrace.log.base import Chunk, GroupReader, Log, Output, Position, TopicPartition, Writer, read_range
+from headrace.log.call import Call
 from headrace.log.processor import IDLE, Figure, Processor, Step
 from headrace.log.status import LoopStatus, count
 
@@ -39,6 +41,7 @@ class LoopConfig:
         commit_interval: seconds between commits, at most.
         batch: records read at a time; None: as many as the processor works best on.
         failure_limit: share of the last records on which user code may fail before the worker stops.
+        ahead: batches processed while a commit is on its way, at most. 0: the loop waits for each commit.
     """
 
     group: str
@@ -47,6 +50,7 @@ class LoopConfig:
     batch: int | None = None
     failure_limit: float = 0.5
     idle_poll: float = 0.05
+    ahead: int = 8
 
     @property
     def gather(self) -> float:
@@ -56,6 +60,25 @@ class LoopConfig:
 
 DeadLetters = Callable[[Chunk, str], Output]
 """From a one-record chunk and a traceback to its dead letter."""
+
+
+@dataclass
+class _Commit:
+    """A commit on its way.
+
+    Attributes:
+        positions: what it commits.
+        call: the writer's calls.
+        began: when, in seconds of the monotonic clock.
+        held: what came of the batches processed since.
+        batches: how many those are.
+    """
+
+    positions: dict[TopicPartition, Position]
+    call: Call
+    began: float
+    held: list[Step] = field(default_factory=list)
+    batches: int = 0
 
 
 class ExactlyOnceLoop:
@@ -85,6 +108,7 @@ class ExactlyOnceLoop:
         self._positions: dict[TopicPartition, Position] = {}
         self._standing: dict[TopicPartition, Position] = {}
         self._open_since: float | None = None
+        self._under_way: _Commit | None = None
         self._recent: deque[tuple[int, int]] = deque(maxlen=200)
         self._backoff = 0.05
         self._ends_due = 0.0
@@ -121,8 +145,7 @@ class ExactlyOnceLoop:
         """One round: read, process, perhaps commit. Waits a moment where there is nothing to do."""
         try:
             self._commit_if_due()
-            busy = self._open_since is not None
-            chunks = self._group.poll(self._batch, self._config.gather if busy else self._config.idle_poll)
+            chunks = self._polled()
             if self._to_rebuild:
                 # What a poll brought beside a rebalance is of the old assignment; it will be read again.
                 self._rebuild()
@@ -160,6 +183,19 @@ class ExactlyOnceLoop:
             self._forget()
 
     # Reading and state.
+
+    def _polled(self) -> list[Chunk]:
+        """The next batch. Waits for one, or where a commit is on its way, for that."""
+        if self._open_since is None:
+            return self._group.poll(self._batch, self._config.idle_poll)
+        commit = self._under_way
+        if commit is None:
+            return self._group.poll(self._batch, self._config.gather)
+        chunks = self._group.poll(self._batch, 0)
+        commit.batches += bool(chunks)
+        if not chunks and commit is self._under_way and commit.call.returned(self._config.gather):
+            self._committed()
+        return chunks
 
     def _forget(self) -> None:
         self._assigned = set()
@@ -294,6 +330,9 @@ class ExactlyOnceLoop:
     def _perform(self, step: Step) -> None:
         if step is IDLE or not step.outputs:
             return
+        if self._under_way is not None:
+            self._under_way.held.append(step)
+            return
         self._begin()
         try:
             self._write(step.outputs, step.tracked)
@@ -321,8 +360,12 @@ class ExactlyOnceLoop:
             faults.point("after_begin")
 
     def _commit_if_due(self) -> None:
-        if self._open_since is not None and time.monotonic() - self._open_since >= self._config.commit_interval:
-            self._commit()
+        commit = self._under_way
+        if commit is not None and (commit.batches >= self._config.ahead or commit.call.returned(0)):
+            self._committed()
+        since = self._open_since
+        if self._under_way is None and since is not None and time.monotonic() - since >= self._config.commit_interval:
+            self._begin_commit()
 
     def _end_transaction(self, *, leaving: bool = False) -> None:
         """Commit what is open, or give it up: on leaving, closing the writer aborts it, with no new producer to wait
@@ -337,35 +380,67 @@ class ExactlyOnceLoop:
                 self._abort()
 
     def _commit(self) -> None:
-        if self._open_since is None:
-            return
+        """Commit everything that was processed, and wait until that is done."""
+        while self._open_since is not None:
+            if self._under_way is None:
+                self._begin_commit()
+            self._committed()
+
+    def _begin_commit(self) -> None:
         faults.point("after_write")
-        began = time.monotonic()
         positions = {
             tp: Position(at.offset, self._processor.rebuild_from(tp, at.offset)) for tp, at in self._positions.items()
         }
-        if positions or self._standing:
-            # Where nothing was consumed the standing positions go along, so that a worker the group has thrown
-            # out is refused here too.
-            self._writer.send_offsets(positions or self._standing, self._group)
-        faults.point("after_offsets")
-        self._writer.commit()
-        faults.point("after_commit")
-        self._open_since = None
-        self._standing |= positions
         self._positions.clear()
+        # Where nothing was consumed the standing positions go along, so that a worker the group has thrown
+        # out is refused here too.
+        sent = positions or dict(self._standing)
+
+        def calls() -> None:
+            if sent:
+                self._writer.send_offsets(sent, self._group)
+            faults.point("after_offsets")
+            self._writer.commit()
+            faults.point("after_commit")
+
+        self._under_way = _Commit(positions, Call(calls), time.monotonic())
+        if not self._config.ahead:
+            self._committed()
+
+    def _committed(self) -> None:
+        """Wait for the commit on its way, and write what was held back meanwhile."""
+        commit = self._under_way
+        if commit is None:
+            return
+        commit.call.returned()
+        self._note_commit(commit)
+        if self._positions:
+            self._begin()
+        for step in commit.held:
+            self._perform(step)
+
+    def _note_commit(self, commit: _Commit) -> None:
+        self._under_way = None
+        self._open_since = None
+        self._standing |= commit.positions
         self.status.commits += 1
-        self.status.commit_s.observe(time.monotonic() - began)
+        self.status.commit_s.observe(time.monotonic() - commit.began)
 
     def _abort(self) -> None:
-        if self._open_since is not None:
-            self._drop()
+        """Give up what is open. A commit on its way ends first; it may have gone through."""
+        commit = self._under_way
+        if commit is not None and commit.call.went_through():
+            self._note_commit(commit)
+        to_abort = self._open_since is not None
+        self._drop()
+        if to_abort:
             self._writer.abort()
 
     def _drop(self) -> None:
+        self.status.aborts += self._open_since is not None or bool(self._positions)
+        self._under_way = None
         self._open_since = None
         self._positions.clear()
-        self.status.aborts += 1
 
     def _give_up(self) -> None:
         """Abort what is open, on the way out with an error that matters more than this."""

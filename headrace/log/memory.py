@@ -263,8 +263,8 @@ class MemoryGroupReader:
             self._group.changed()
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
+        self._rebalance()
         with self._log.lock:
-            self._rebalance()
             if self._settled != self._group.generation:
                 return []
             return _poll(self._log, self._at, self._paused, limit, timeout)
@@ -290,12 +290,13 @@ class MemoryGroupReader:
         self._paused.difference_update(tps)
 
     def close(self) -> None:
-        with self._log.lock:
-            if self.alive:
-                self._listener.on_revoked(sorted(self.assigned))
-                self._group.members.remove(self)
-                self._group.changed()
-            self.closed = True
+        if self.alive:
+            self._listener.on_revoked(sorted(self.assigned))
+            with self._log.lock:
+                if self.alive:
+                    self._group.members.remove(self)
+                    self._group.changed()
+        self.closed = True
 
     @property
     def alive(self) -> bool:
@@ -307,26 +308,31 @@ class MemoryGroupReader:
         return self.alive and self.joined == self._settled
 
     def _rebalance(self) -> None:
+        """The listener is called with the log free: it may wait for a commit that another thread makes."""
         group = self._group
         if not self.alive:
             lost, self.assigned = sorted(self.assigned), set()
             self._listener.on_lost(lost)
-            group.members.append(self)
-            group.changed()
+            with self._log.lock:
+                group.members.append(self)
+                group.changed()
         if self.joined != group.generation:
             if self.assigned:
                 gone, self.assigned = sorted(self.assigned), set()
                 self._listener.on_revoked(gone)
             self.joined = group.generation
-        if self._settled != group.generation and all(m.joined == group.generation for m in group.members):
-            self._take(self._share())
-            self._settled = group.generation
+        with self._log.lock:
+            taken = self._settled != group.generation and all(m.joined == group.generation for m in group.members)
+            if taken:
+                self._take(self._share())
+        if taken:
+            self._listener.on_assigned(sorted(self.assigned))
 
     def _take(self, tps: list[TopicPartition]) -> None:
         self.assigned = set(tps)
         self._at = {tp: self._group.committed.get(tp, Position(0, 0)).offset for tp in tps}
         self._paused = set(tps)
-        self._listener.on_assigned(tps)
+        self._settled = self._group.generation
 
     def _share(self) -> list[TopicPartition]:
         """The range assignor: per topic, members in order of name take consecutive partitions."""

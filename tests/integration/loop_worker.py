@@ -1,8 +1,8 @@
 """A worker as a process of its own: the exactly-once loop with :class:`tests.toys.RunningCount`.
 
 ``python -m tests.integration.loop_worker '{"kafka": {...}, "bootstrap": ..., "group": ..., "worker": ...,
-"source": ..., "sink": ..., "dead": ..., "batch": 20, "commit_interval": 0.05}'``. ``HEADRACE_FAULT`` kills it at
-a fault point; ``STOP_AT=after_offsets:3`` stops it there as SIGSTOP does, until someone sends SIGCONT;
+"source": ..., "sink": ..., "dead": ..., "batch": 20, "commit_interval": 0.05, "ahead": 2}'``. ``HEADRACE_FAULT`` kills
+it at a fault point; ``STOP_AT=after_offsets:3`` stops it there as SIGSTOP does, until someone sends SIGCONT;
 ``CRASH_AT=130`` has a kernel of the native transport crash at the 130th message that it gives back.
 """
 
@@ -55,7 +55,7 @@ def main() -> None:
         return Output(TopicPartition(args["dead"], chunk.tp.partition), chunk.keys, chunk.values)
 
     log = KafkaLog(Settings(bootstrap=args["bootstrap"], kafka=args["kafka"]), args["worker"])
-    config = LoopConfig(args["group"], args["worker"], args["commit_interval"], args["batch"])
+    config = LoopConfig(args["group"], args["worker"], args["commit_interval"], args["batch"], ahead=args["ahead"])
     loop = ExactlyOnceLoop(log, RunningCount(args["source"], args["sink"]), config, dead_letter)
 
     def stop(signum: int, frame: FrameType | None) -> None:

@@ -61,6 +61,7 @@ class Bench:
             "dead": self.dead,
             "batch": 20,
             "commit_interval": 0.0,
+            "ahead": 2,
         }
         with (self._logs / f"{worker}.log").open("ab") as out:
             process = subprocess.Popen(

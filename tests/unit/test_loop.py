@@ -15,7 +15,7 @@ from headrace.errors import Fenced, HeadraceError, TooManyFailures
 from headrace.log.base import Chunk, GroupReader, Output, Position, TopicPartition, read_all
 from headrace.log.loop import ExactlyOnceLoop, LoopConfig
 from headrace.log.memory import MemoryLog, MemoryWriter
-from headrace.log.processor import Processor
+from headrace.log.processor import Processor, Step
 from tests.toys import DEAD, PassThrough, RunningCount, Ticking, Tracking, counts, dead_letter, values_of
 
 GROUP = "g"
@@ -33,6 +33,8 @@ class ScriptedLog(MemoryLog):
         super().__init__()
         self.at = 0
         self.action: Callable[[], None] = lambda: None
+        self.commits_go = threading.Event()
+        self.commits_go.set()
         self.create_topics({name: (PARTITIONS, {}) for name in ("in", "out", "index", DEAD)})
         self.create_topics({"beat": (1, {})})
 
@@ -83,6 +85,7 @@ class ScriptedWriter(MemoryWriter):
         return offsets
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position], group: GroupReader) -> None:
+        assert self._script.commits_go.wait(60), "nothing lets the commit go"
         self._script.passed()
         super().send_offsets(positions, group)
         self._script.passed()
@@ -108,9 +111,15 @@ def log() -> ScriptedLog:
 
 
 def worker(
-    log: MemoryLog, processor: Processor, name: str = "w", *, batch: int = 10_000, interval: float = 0.0
+    log: MemoryLog,
+    processor: Processor,
+    name: str = "w",
+    *,
+    batch: int = 10_000,
+    interval: float = 0.0,
+    ahead: int = 0,
 ) -> ExactlyOnceLoop:
-    config = Eager(GROUP, name, commit_interval=interval, batch=batch, idle_poll=0.0)
+    config = Eager(GROUP, name, commit_interval=interval, batch=batch, idle_poll=0.0, ahead=ahead)
     return ExactlyOnceLoop(log, processor, config, dead_letter)
 
 
@@ -414,8 +423,9 @@ def test_an_error_that_ends_the_worker_commits_nothing_of_the_open_step(log: Scr
 
 @pytest.mark.parametrize("same_name", [True, False])
 @pytest.mark.parametrize("kind", [PassThrough, RunningCount])
+@pytest.mark.parametrize("ahead", [0, 3])
 def test_a_crash_at_any_call_of_the_writer_loses_and_doubles_nothing(
-    kind: type[PassThrough | RunningCount], same_name: bool
+    kind: type[PassThrough | RunningCount], same_name: bool, ahead: int
 ) -> None:
     for at in count(1):
         log = ScriptedLog()
@@ -428,11 +438,11 @@ def test_a_crash_at_any_call_of_the_writer_loses_and_doubles_nothing(
         log.script(at, crash)
         crashed = False
         try:
-            until(caught_up(log), worker(log, kind("in", "out"), "w", batch=8))
+            until(caught_up(log), worker(log, kind("in", "out"), "w", batch=8, ahead=ahead))
         except Crash:
             crashed = True
             die(log, "w")
-            heir = worker(log, kind("in", "out"), "w" if same_name else "v", batch=8)
+            heir = worker(log, kind("in", "out"), "w" if same_name else "v", batch=8, ahead=ahead)
             if not same_name:
                 MemoryWriter(log, f"{GROUP}.w")  # the broker's limit ends the dead one's transaction
             until(caught_up(log), heir)
@@ -441,7 +451,7 @@ def test_a_crash_at_any_call_of_the_writer_loses_and_doubles_nothing(
         assert outputs(log) == want, f"crash at call {at}"
         if not crashed:
             break
-    assert at > 20
+    assert at > (10 if ahead else 20)
 
 
 def test_a_worker_that_comes_back_under_its_name_fences_the_old_one(log: ScriptedLog) -> None:
@@ -478,6 +488,88 @@ def test_a_member_that_expires_in_a_transaction_writes_nothing_twice(log: Script
     turn(zombie, heir[0], times=5)
     assert outputs(log) == expected(log)
     assert log.members(GROUP) == {"zombie", "heir"}
+
+
+# Commits on their way.
+
+
+def test_batches_are_processed_while_a_commit_is_on_its_way_but_only_so_many(log: ScriptedLog) -> None:
+    class Watched(PassThrough):
+        def process(self, batch: Chunk) -> Step:
+            step = super().process(batch)
+            if len(self.calls) == 1 + 4:
+                assert (outputs(log), committed(log)) == ([[], []], {})
+                log.commits_go.set()
+            return step
+
+    log.put(names(0, 100))
+    log.commits_go.clear()
+    processor = Watched("in", "out")
+    loop = worker(log, processor, batch=10, ahead=4)
+    until(lambda: loop.status.commits == 1, loop)
+    assert processor.calls == [10] * 5
+    until(caught_up(log), loop)
+    assert (outputs(log), loop.status.aborts) == ([names(0, 100), []], 0)
+
+
+def test_partitions_go_when_the_commit_on_its_way_and_what_was_held_are_there(log: ScriptedLog) -> None:
+    log.put(words(0, 100), 0)
+    log.put(words(100, 200), 1)
+    log.commits_go.clear()
+    first = worker(log, RunningCount("in", "out"), "a", batch=5, ahead=20)
+    until(lambda: first.status.positions.get(TopicPartition("in", 0)) == 50, first)
+    done = dict(first.status.positions)
+    assert committed(log) == {}
+    second = worker(log, RunningCount("in", "out"), "b", batch=7)
+    free = threading.Timer(0.1, log.commits_go.set)
+    free.start()
+    turn(first)
+    assert committed(log) == {tp: at for tp, at in done.items() if at}
+    until(caught_up(log), first, second)
+    free.join()
+    assert outputs(log) == expected(log)
+    assert first.status.aborts == 0
+
+
+def test_what_was_held_goes_with_the_commit_that_failed_before_it(log: ScriptedLog) -> None:
+    log.put(words(0, 100))
+    log.commits_go.clear()
+    zombie = worker(log, RunningCount("in", "out"), "zombie", batch=5, ahead=20)
+    until(lambda: zombie.status.positions == {TopicPartition("in", 0): 50, TopicPartition("in", 1): 0}, zombie)
+    log.expire(GROUP, "zombie")
+    log.commits_go.set()
+    turn(zombie)
+    assert (committed(log), zombie.status.aborts) == ({}, 1)
+    heir = worker(log, RunningCount("in", "out"), "heir")
+    until(caught_up(log), zombie, heir)
+    assert outputs(log) == expected(log)
+
+
+def test_a_worker_fenced_while_a_commit_is_on_its_way_stops_and_writes_no_more(log: ScriptedLog) -> None:
+    log.put(names(0, 100))
+    log.commits_go.clear()
+    old = worker(log, PassThrough("in", "out"), batch=5, ahead=20)
+    until(lambda: old.status.positions == {TopicPartition("in", 0): 50, TopicPartition("in", 1): 0}, old)
+    die(log, "w")
+    new = worker(log, PassThrough("in", "out"))
+    log.commits_go.set()
+    with pytest.raises(Fenced, match=r"another worker runs as g\.w"):
+        old.run()
+    until(caught_up(log), new)
+    assert outputs(log) == [names(0, 100), []]
+
+
+def test_tracked_outputs_held_back_name_the_true_offsets(log: ScriptedLog) -> None:
+    log.put(names(0, 30))
+    log.commits_go.clear()
+    loop = worker(log, Tracking("in", "out", "index"), batch=5, ahead=20)
+    until(lambda: loop.status.positions.get(TopicPartition("in", 0)) == 30, loop)
+    log.commits_go.set()
+    until(caught_up(log), loop)
+    places = [
+        f"{(v or b'').decode()}@{o}" for c in read_all(log, "out") for o, v in zip(c.offsets, c.values, strict=True)
+    ]
+    assert (outputs(log), outputs(log, "index")) == ([names(0, 30), []], [places, []])
 
 
 # Rebalances.
@@ -534,10 +626,12 @@ class Cluster:
     log: ScriptedLog = field(default_factory=ScriptedLog)
     workers: dict[str, ExactlyOnceLoop] = field(default_factory=dict)
 
-    def come(self, name: str, batch: int) -> None:
+    def come(self, name: str, batch: int, ahead: int) -> None:
         if name not in self.workers:
             interval = 0.0 if batch % 2 else 60.0
-            self.workers[name] = worker(self.log, RunningCount("in", "out"), name, batch=batch, interval=interval)
+            self.workers[name] = worker(
+                self.log, RunningCount("in", "out"), name, batch=batch, interval=interval, ahead=ahead
+            )
 
     def turn(self, name: str) -> None:
         if name in self.workers:
@@ -583,7 +677,7 @@ class Cluster:
 NAMES = st.sampled_from("ab")
 EVENTS = st.one_of(
     st.tuples(st.just("put"), st.integers(0, 12), st.integers(0, PARTITIONS - 1)),
-    st.tuples(st.just("come"), NAMES, st.integers(1, 9)),
+    st.tuples(st.just("come"), NAMES, st.integers(1, 9), st.sampled_from([0, 1, 4])),
     st.tuples(st.just("turn"), NAMES),
     st.tuples(st.just("turn"), NAMES),
     st.tuples(st.just("crash"), NAMES, st.integers(1, 12)),
