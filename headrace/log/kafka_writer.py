@@ -33,6 +33,9 @@ partition on its way at a time, and while another is due it asks the socket agai
 DRAIN_POLL_S = 0.002
 DRAIN_S = 0.05
 """Longest wait for a sign that the broker takes what is on its way."""
+SETTLE_S = 0.006
+"""About how long the broker still writes the markers of a commit that it has answered. A send of the next transaction
+that meets them is tried again after 20 ms."""
 RECORD_HEADER = 36
 """Bytes librdkafka counts for a record beside its key and value."""
 
@@ -146,6 +149,7 @@ class KafkaWriter:
 
     def commit(self) -> None:
         self._last_call("commit", lambda: self._producer.commit_transaction(CALL_S))
+        time.sleep(SETTLE_S)
 
     def abort(self) -> None:
         if not self._stale:

@@ -12,15 +12,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from headrace.errors import HeadraceError, TooManyFailures, TransactionAborted, Unavailable
 from headrace.log import faults
 from headrace.log.attempt import attempt
-from headrace.log.base import Chunk, GroupReader, Log, Output, Position, TopicPartition, Writer, read_range
-from headrace.log.call import Call
-from headrace.log.processor import IDLE, Figure, Processor, Step
+from headrace.log.base import Chunk, GroupReader, Log, Output, TopicPartition, Writer, read_range
+from headrace.log.processor import Figure, Processor, Step
 from headrace.log.status import LoopStatus, count
+from headrace.log.transactions import Transactions
 
 log = logging.getLogger("headrace.loop")
 
@@ -62,25 +62,6 @@ DeadLetters = Callable[[Chunk, str], Output]
 """From a one-record chunk and a traceback to its dead letter."""
 
 
-@dataclass
-class _Commit:
-    """A commit on its way.
-
-    Attributes:
-        positions: what it commits.
-        call: the writer's calls.
-        began: when, in seconds of the monotonic clock.
-        held: what came of the batches processed since.
-        batches: how many those are.
-    """
-
-    positions: dict[TopicPartition, Position]
-    call: Call
-    began: float
-    held: list[Step] = field(default_factory=list)
-    batches: int = 0
-
-
 class ExactlyOnceLoop:
     """Runs one processor as one member of its group.
 
@@ -105,15 +86,14 @@ class ExactlyOnceLoop:
         self._paused: set[TopicPartition] = set()
         self._slow_until: dict[TopicPartition, int] = {}
         self._read: dict[TopicPartition, int] = {}
-        self._positions: dict[TopicPartition, Position] = {}
-        self._standing: dict[TopicPartition, Position] = {}
-        self._open_since: float | None = None
-        self._under_way: _Commit | None = None
         self._recent: deque[tuple[int, int]] = deque(maxlen=200)
         self._backoff = 0.05
         self._ends_due = 0.0
         self._writer: Writer = log.writer(f"{config.group}.{config.worker}", tracks=processor.tracks)
         self._group: GroupReader = log.group(config.group, processor.inputs, config.worker, self)
+        self._transactions = Transactions(
+            self._writer, self._group, processor, self.status, config.commit_interval, config.ahead
+        )
 
     def figures(self) -> Iterable[Figure]:
         """What the processor tells of itself."""
@@ -144,7 +124,7 @@ class ExactlyOnceLoop:
     def turn(self) -> None:
         """One round: read, process, perhaps commit. Waits a moment where there is nothing to do."""
         try:
-            self._commit_if_due()
+            self._transactions.commit_if_due()
             chunks = self._polled()
             if self._to_rebuild:
                 # What a poll brought beside a rebalance is of the old assignment; it will be read again.
@@ -153,8 +133,8 @@ class ExactlyOnceLoop:
             if chunks:
                 faults.point("after_read")
             self._take_all([new for chunk in chunks if (new := self._unread(chunk))])
-            self._perform(self._processor.tick())
-            self._commit_if_due()
+            self._transactions.perform(self._processor.tick())
+            self._transactions.commit_if_due()
             self._note_ends()
             self._recovered()
         except TransactionAborted as e:
@@ -178,7 +158,7 @@ class ExactlyOnceLoop:
     def on_lost(self, tps: Sequence[TopicPartition]) -> None:
         log.warning("this worker lost its partitions: what it had open is given up")
         try:
-            self._abort()
+            self._transactions.abort()
         finally:
             self._forget()
 
@@ -186,15 +166,15 @@ class ExactlyOnceLoop:
 
     def _polled(self) -> list[Chunk]:
         """The next batch. Waits for one, or where a commit is on its way, for that."""
-        if self._open_since is None:
+        if not self._transactions.open:
             return self._group.poll(self._batch, self._config.idle_poll)
-        commit = self._under_way
-        if commit is None:
+        if not self._transactions.committing:
             return self._group.poll(self._batch, self._config.gather)
         chunks = self._group.poll(self._batch, 0)
-        commit.batches += bool(chunks)
-        if not chunks and commit is self._under_way and commit.call.returned(self._config.gather):
-            self._committed()
+        if chunks:
+            self._transactions.note_batch()
+        else:
+            self._transactions.wait(self._config.gather)
         return chunks
 
     def _forget(self) -> None:
@@ -202,8 +182,7 @@ class ExactlyOnceLoop:
         self._waiting.clear()
         self._paused.clear()
         self._read.clear()
-        self._positions.clear()
-        self._standing = {}
+        self._transactions.start_at({})
         self._processor.assigned(())
         self.status.positions, self.status.ends = {}, {}
 
@@ -212,7 +191,6 @@ class ExactlyOnceLoop:
         tps = sorted(self._assigned)
         self._waiting.clear()
         self._paused.clear()
-        self._positions.clear()
         committed = self._group.committed(tps)
         self._processor.assigned(tps)
         for tp in tps:
@@ -223,7 +201,7 @@ class ExactlyOnceLoop:
         self._read = {tp: at.offset for tp, at in committed.items()}
         self._group.rewind(self._read)
         self._to_rebuild = False
-        self._standing = dict(committed)
+        self._transactions.start_at(committed)
         self._group.resume(tps)
         self.status.positions = dict(self._read)
         self.status.ready = True
@@ -265,7 +243,7 @@ class ExactlyOnceLoop:
     def _take(self, chunk: Chunk) -> None:
         """Process a batch and put its outputs and its position into the transaction."""
         if int(chunk.offsets[0]) < self._slow_until.get(chunk.tp, -1):
-            self._commit()
+            self._transactions.commit()
         began = time.monotonic()
         steps: list[Step] = []
         done = self._attempt(chunk, steps.append)
@@ -277,7 +255,7 @@ class ExactlyOnceLoop:
             # What was open beside it may be lost. When the batch comes again, nothing will be.
             self._slow_until[chunk.tp] = chunk.next_offset
         for step in steps:
-            self._perform(step)
+            self._transactions.perform(step)
         if done < len(chunk):
             self._hold(chunk.slice(done))
         if done:
@@ -291,9 +269,8 @@ class ExactlyOnceLoop:
             self._paused.add(rest.tp)
 
     def _advance(self, chunk: Chunk, done: int) -> None:
-        self._begin()
         at = int(chunk.offsets[done - 1]) + 1
-        self._positions[chunk.tp] = Position(at, at)
+        self._transactions.advance(chunk.tp, at)
         self.status.positions[chunk.tp] = at
         count(self.status.records_in, chunk.tp.topic, done)
 
@@ -325,127 +302,24 @@ class ExactlyOnceLoop:
                 f"Mend the code and start it again: nothing is lost. Last error: {trace.splitlines()[-1]}"
             )
 
-    # Writing and committing.
-
-    def _perform(self, step: Step) -> None:
-        if step is IDLE or not step.outputs:
-            return
-        if self._under_way is not None:
-            self._under_way.held.append(step)
-            return
-        self._begin()
-        try:
-            self._write(step.outputs, step.tracked)
-        except Unavailable as e:
-            # The step is half written and the state has moved on: only a rebuild brings both back together.
-            raise TransactionAborted(str(e)) from e
-
-    def _write(self, outputs: Sequence[Output], tracked: Callable[[list[list[int]]], list[Output]] | None) -> None:
-        if tracked is None:
-            for output in outputs:
-                self._writer.write(output)
-        else:
-            offsets = self._writer.write_tracked(outputs)
-            faults.point("after_tracked")
-            self._write(tracked(offsets), None)
-        for output in outputs:
-            count(self.status.records_out, output.tp.topic, len(output))
-            for code, letters in output.codes.items():
-                count(self.status.dead, code, letters)
-
-    def _begin(self) -> None:
-        if self._open_since is None:
-            self._writer.begin()
-            self._open_since = time.monotonic()
-            faults.point("after_begin")
-
-    def _commit_if_due(self) -> None:
-        commit = self._under_way
-        if commit is not None and (commit.batches >= self._config.ahead or commit.call.returned(0)):
-            self._committed()
-        since = self._open_since
-        if self._under_way is None and since is not None and time.monotonic() - since >= self._config.commit_interval:
-            self._begin_commit()
+    # Committing, and giving up.
 
     def _end_transaction(self, *, leaving: bool = False) -> None:
         """Commit what is open, or give it up: on leaving, closing the writer aborts it, with no new producer to wait
         for."""
         try:
-            self._commit()
+            self._transactions.commit()
         except TransactionAborted as e:
             log.warning("the last transaction is given up: %s", e)
             if leaving:
-                self._drop()
+                self._transactions.drop()
             else:
-                self._abort()
-
-    def _commit(self) -> None:
-        """Commit everything that was processed, and wait until that is done."""
-        while self._open_since is not None:
-            if self._under_way is None:
-                self._begin_commit()
-            self._committed()
-
-    def _begin_commit(self) -> None:
-        faults.point("after_write")
-        positions = {
-            tp: Position(at.offset, self._processor.rebuild_from(tp, at.offset)) for tp, at in self._positions.items()
-        }
-        self._positions.clear()
-        # Where nothing was consumed the standing positions go along, so that a worker the group has thrown
-        # out is refused here too.
-        sent = positions or dict(self._standing)
-
-        def calls() -> None:
-            if sent:
-                self._writer.send_offsets(sent, self._group)
-            faults.point("after_offsets")
-            self._writer.commit()
-            faults.point("after_commit")
-
-        self._under_way = _Commit(positions, Call(calls), time.monotonic())
-        if not self._config.ahead:
-            self._committed()
-
-    def _committed(self) -> None:
-        """Wait for the commit on its way, and write what was held back meanwhile."""
-        commit = self._under_way
-        if commit is None:
-            return
-        commit.call.returned()
-        self._note_commit(commit)
-        if self._positions:
-            self._begin()
-        for step in commit.held:
-            self._perform(step)
-
-    def _note_commit(self, commit: _Commit) -> None:
-        self._under_way = None
-        self._open_since = None
-        self._standing |= commit.positions
-        self.status.commits += 1
-        self.status.commit_s.observe(time.monotonic() - commit.began)
-
-    def _abort(self) -> None:
-        """Give up what is open. A commit on its way ends first; it may have gone through."""
-        commit = self._under_way
-        if commit is not None and commit.call.went_through():
-            self._note_commit(commit)
-        to_abort = self._open_since is not None
-        self._drop()
-        if to_abort:
-            self._writer.abort()
-
-    def _drop(self) -> None:
-        self.status.aborts += self._open_since is not None or bool(self._positions)
-        self._under_way = None
-        self._open_since = None
-        self._positions.clear()
+                self._transactions.abort()
 
     def _give_up(self) -> None:
         """Abort what is open, on the way out with an error that matters more than this."""
         try:
-            self._abort()
+            self._transactions.abort()
         except HeadraceError as e:
             log.warning("the open transaction was not given up, it will time out: %s", e)
 
@@ -454,7 +328,7 @@ class ExactlyOnceLoop:
         log.warning("transaction given up, reading again from the last commit: %s", cause)
         self._to_rebuild = True
         self._group.pause(sorted(self._assigned))
-        self._abort()
+        self._transactions.abort()
         self._pause(str(cause))
 
     def _pause(self, why: str) -> None:
