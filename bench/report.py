@@ -13,6 +13,7 @@ from typing import TypedDict
 import psutil
 
 from bench.pairing import Pairing
+from headrace.embedded.parts import read_parts
 
 FOLDER = Path("build/bench")
 FILE = FOLDER / "report.json"
@@ -81,7 +82,7 @@ class Report:
             "python": platform.python_version(),
         }
         installed = {name: _version(name) for name in VERSIONS}
-        self.contents["versions"] |= {name: v for name, v in installed.items() if v}
+        self.contents["versions"] |= {name: v for name, v in installed.items() if v} | {"Kafka": _kafka_version()}
 
     def paired(self, name: str, pairing: Pairing, of: str) -> None:
         """Add a ratio and its runs."""
@@ -111,10 +112,6 @@ class Report:
         self._measured(name)
         self.contents["missing"][name] = why
 
-    def version(self, name: str, version: str) -> None:
-        """Add the version of something that was measured."""
-        self.contents["versions"][name] = version
-
     def write(self) -> None:
         """Put everything so far on disk."""
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -138,6 +135,11 @@ def _processor() -> str:
         return platform.machine()
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.machine())
+
+
+def _kafka_version() -> str:
+    """The broker's, which the bench starts."""
+    return next(part.version for part in read_parts().kafka if part.group == "org.apache.kafka")
 
 
 def _version(name: str) -> str:
