@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -37,12 +36,11 @@ from headrace.log.base import (
     Writer,
     kept_for,
 )
-from headrace.log.kafka_errors import AWAY, REFUSED, UNKNOWN, raise_unless_passing
+from headrace.log.kafka_errors import AWAY, REFUSED, UNKNOWN, client, raise_unless_passing
 from headrace.log.kafka_writer import PRODUCER, KafkaSender, KafkaWriter
 from headrace.log.transport import Transport, transport
 
 T = TypeVar("T")
-log = logging.getLogger("headrace.kafka")
 
 CALL_S = 10.0
 LEADER_S = 2.0
@@ -92,12 +90,7 @@ class KafkaLog:
         self._writing = {k: v for k, v in self._common.items() if k not in _CONSUMERS_OWN}
         self._transport = transport(settings.transport)
         self._replication = settings.replication_factor
-        try:
-            self._admin = AdminClient({k: v for k, v in self._writing.items() if k not in PRODUCER}, logger=log)
-        except KafkaException as e:
-            raise ConfigError(
-                f"Kafka property refused: {e.args[0].str()} (from HEADRACE_KAFKA or the command)"
-            ) from None
+        self._admin = client(AdminClient, {k: v for k, v in self._writing.items() if k not in PRODUCER})
 
     def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> list[str]:
         there = set(self._call(lambda: self._admin.list_topics(timeout=CALL_S)).topics)
@@ -160,7 +153,7 @@ class KafkaLog:
         parts = [KafkaPartition(name, p) for name, topic in topics.items() for p in topic.partitions]
         # Uncommitted: not to wait for what an open transaction is about to move.
         conf = {**self._reading, "group.id": group, "isolation.level": "read_uncommitted", "enable.auto.commit": False}
-        consumer = Consumer(conf, logger=log)
+        consumer = client(Consumer, conf)
 
         def ask() -> dict[TopicPartition, int]:
             answer = consumer.committed(parts, timeout=CALL_S)
@@ -267,7 +260,7 @@ class KafkaReader:
         conf = {**CONSUMER, **_given(common), "group.id": READER_GROUP, "enable.partition.eof": True}
         if not committed:
             conf["isolation.level"] = "read_uncommitted"
-        self._consumer = Consumer(conf, logger=log)
+        self._consumer = client(Consumer, conf)
         self._reached = dict(starts)
         self._intake = transport.intake(self._consumer)
         self._intake.direct(list(starts))
@@ -298,7 +291,7 @@ class KafkaGroupReader:
     def __init__(
         self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener, transport: Transport
     ) -> None:
-        self._consumer = Consumer({**CONSUMER, **_given(conf)}, logger=log)
+        self._consumer = client(Consumer, {**CONSUMER, **_given(conf)})
         self._listener = listener
         self._intake = transport.intake(self._consumer)
         self.metadata: object | None = None

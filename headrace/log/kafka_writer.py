@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from headrace.errors import ConfigError, Fenced, HeadraceError, StackError, TransactionAborted, Unavailable
 from headrace.log.base import LARGEST, GroupReader, Output, Position, TopicPartition
 from headrace.log.call import Call
-from headrace.log.kafka_errors import UNKNOWN
+from headrace.log.kafka_errors import UNKNOWN, client
 from headrace.log.transport import Outlet, PythonOutlet, Transport, columns
 
 T = TypeVar("T")
@@ -185,7 +185,7 @@ class KafkaWriter:
         self._stale = False
 
     def _started(self, patience_s: float) -> Producer:
-        producer = Producer(self._conf, logger=log)
+        producer = client(Producer, self._conf)
         deadline = time.monotonic() + patience_s
         while True:
             try:
@@ -313,7 +313,7 @@ class KafkaSender:
     """An idempotent producer outside transactions."""
 
     def __init__(self, conf: Mapping[str, Any]) -> None:
-        self._producer = Producer({**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf}, logger=log)
+        self._producer = client(Producer, {**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf})
         self._failed: list[str] = []
         self._outlet = PythonOutlet(self._delivered, partition=False)
 

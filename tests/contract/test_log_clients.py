@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -114,10 +116,22 @@ def test_a_call_that_never_returns_costs_the_transaction_and_not_the_writer(
     member.reader.close()
 
 
-@pytest.mark.kafka
-def test_a_property_kafka_does_not_know_is_a_config_error(settings: Settings) -> None:
-    with pytest.raises(ConfigError, match=r"no\.such\.property"):
-        KafkaLog(settings.model_copy(update={"kafka": {"no.such.property": "1"}}))
+@pytest.mark.parametrize(
+    ("made", "properties", "said"),
+    [
+        (lambda log: log, {"no.such.property": "1"}, "No such configuration property"),
+        (lambda log: log, {"error_cb": "mine"}, "error_cb"),
+        (lambda log: log.reader({}), {"fetch.wait.max.ms": "soon"}, "fetch.wait.max.ms"),
+        (lambda log: log.group("g", ["t"], "m", Member), {"session.timeout.ms": "soon"}, "session.timeout.ms"),
+        (lambda log: log.writer("w"), {"acks": "1"}, "acks"),
+        (lambda log: log.sender("s"), {"acks": "1"}, "acks"),
+    ],
+)
+def test_a_property_kafka_refuses_is_a_config_error(
+    made: Callable[[KafkaLog], object], properties: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^Kafka property refused: .*{re.escape(said)}"):
+        made(KafkaLog(Settings(bootstrap="localhost:1", kafka=properties)))
 
 
 @pytest.mark.kafka
