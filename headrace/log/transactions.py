@@ -27,6 +27,7 @@ class _Commit:
         began: when, in seconds of the monotonic clock.
         held: what came of the batches processed since.
         batches: how many those are.
+        since: when the first of them was read.
     """
 
     positions: dict[TopicPartition, Position]
@@ -34,6 +35,7 @@ class _Commit:
     began: float
     held: list[Step] = field(default_factory=list)
     batches: int = 0
+    since: float | None = None
 
 
 class Transactions:
@@ -44,7 +46,7 @@ class Transactions:
         group: the member whose positions are committed.
         processor: tells what its state needs of each partition.
         status: counts commits, aborts and records written.
-        interval: seconds between commits, at most.
+        interval: seconds from a batch to the beginning of its commit, at most, unless another is on its way.
         ahead: batches processed while a commit is on its way, at most. 0: each commit is waited for.
     """
 
@@ -104,6 +106,7 @@ class Transactions:
         """A batch was read."""
         if self._under_way is not None:
             self._under_way.batches += 1
+            self._under_way.since = self._under_way.since or time.monotonic()
 
     def commit_if_due(self) -> None:
         """End the commit on its way when it is there or was run ahead of far enough; begin the next one in its time."""
@@ -192,6 +195,8 @@ class Transactions:
         self._note_commit(commit)
         if self._positions:
             self._begin()
+            # What waited for this commit is not to wait a whole interval more.
+            self._open_since = commit.since or self._open_since
         for step in commit.held:
             self.perform(step)
 

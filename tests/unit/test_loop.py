@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import Fenced, HeadraceError, TooManyFailures
+from headrace.log import transactions
 from headrace.log.base import Chunk, GroupReader, Output, Position, TopicPartition, read_all
 from headrace.log.loop import ExactlyOnceLoop, LoopConfig
 from headrace.log.memory import MemoryLog, MemoryWriter
@@ -557,6 +559,33 @@ def test_a_worker_fenced_while_a_commit_is_on_its_way_stops_and_writes_no_more(l
         old.run()
     until(caught_up(log), new)
     assert outputs(log) == [names(0, 100), []]
+
+
+def test_what_was_processed_during_a_commit_waits_an_interval_from_then(
+    log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(transactions, "time", SimpleNamespace(monotonic=lambda: now))
+    processor = PassThrough("in", "out")
+    loop = worker(log, processor, interval=60, ahead=20)
+
+    def processed(first: int, last: int) -> None:
+        log.put(names(first, last))
+        until(lambda: sum(processor.calls) == last, loop)
+
+    processed(0, 10)
+    now = 1060.0
+    log.commits_go.clear()
+    processed(10, 20)
+    now = 1100.0
+    log.commits_go.set()
+    until(lambda: loop.status.commits == 1, loop)
+    now = 1119.0
+    processed(20, 30)
+    assert loop.status.commits == 1
+    now = 1120.0
+    until(caught_up(log), loop)
+    assert outputs(log) == [names(0, 30), []]
 
 
 def test_tracked_outputs_held_back_name_the_true_offsets(log: ScriptedLog) -> None:
