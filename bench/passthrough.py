@@ -14,7 +14,7 @@ import time
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from headrace.log.kafka import CONSUMER
+from headrace.log.kafka_reader import CONSUMER
 from headrace.log.kafka_writer import PRODUCER
 
 BATCH = 1000

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError
 
 from headrace.errors import ConfigError, Fenced, StackError
 
-C = TypeVar("C")
 log = logging.getLogger("headrace.kafka")
 
 AWAY = {
@@ -43,21 +40,6 @@ REFUSED = {
     KafkaError.SASL_AUTHENTICATION_FAILED,
 }
 UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
-
-
-def client(kind: Callable[..., C], properties: Mapping[str, Any]) -> C:
-    """A client of this kind, with librdkafka's properties.
-
-    Raises:
-        ConfigError: one of them is refused, or two do not go together.
-    """
-    try:
-        return kind(dict(properties), logger=log)
-    except KafkaException as e:
-        why = e.args[0].str()
-    except TypeError as e:
-        why = str(e)
-    raise ConfigError(f"Kafka property refused: {why} (from HEADRACE_KAFKA or the command)")
 
 
 def raise_unless_passing(error: KafkaError) -> None:

@@ -16,7 +16,8 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from headrace.errors import ConfigError, Fenced, HeadraceError, StackError, TransactionAborted, Unavailable
 from headrace.log.base import LARGEST, GroupReader, Output, Position, TopicPartition
 from headrace.log.call import Call
-from headrace.log.kafka_errors import UNKNOWN, client
+from headrace.log.kafka_client import client
+from headrace.log.kafka_errors import UNKNOWN
 from headrace.log.transport import Outlet, PythonOutlet, Transport, columns
 
 T = TypeVar("T")

@@ -38,7 +38,7 @@ class LoopConfig:
         group: consumer group, and stem of the transactional id.
         worker: name of this member; unique among live workers. One that comes back under the same name
             ends at once what its predecessor left open.
-        commit_interval: seconds between commits, at most.
+        commit_interval: seconds from a batch to the beginning of its commit, at most, unless another is on its way.
         batch: records read at a time; None: as many as the processor works best on.
         failure_limit: share of the last records on which user code may fail before the worker stops.
         ahead: batches processed while a commit is on its way, at most. 0: the loop waits for each commit.
