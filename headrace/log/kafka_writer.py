@@ -31,7 +31,6 @@ QUEUE = 200_000
 LINGER_MS = 200
 """A commit sends what is left, however young. Until then only full batches go: librdkafka has one request of a
 partition on its way at a time, and while another is due it asks the socket again and again instead of sleeping."""
-DRAIN_POLL_S = 0.002
 DRAIN_S = 0.05
 """Longest wait for a sign that the broker takes what is on its way."""
 SETTLE_S = 0.006
@@ -236,12 +235,10 @@ class KafkaWriter:
         """Wait until less than a request of each partition is left. While a flush has more than one to send, the
         client's thread asks the socket again and again instead of sleeping."""
         few = self._written.records_in(int(self._conf["batch.size"]))
-        left, deadline = len(self._producer), time.monotonic() + DRAIN_S
-        while left > few and time.monotonic() < deadline:
-            time.sleep(DRAIN_POLL_S)
-            before, left = left, len(self._producer)
-            if left < before:
-                deadline = time.monotonic() + DRAIN_S
+        left, before = len(self._producer), -1
+        while left > few and left != before:
+            self._producer.poll(DRAIN_S)  # a confirmed record counts until its report is taken
+            left, before = len(self._producer), left
 
     def _room(self) -> None:
         """Wait until the client's full queue has shrunk."""
