@@ -12,5 +12,8 @@ JAVA = [
     "-Djava.net.preferIPv4Stack=true",
 ]
 """The command and what every program of ours is given."""
-QUICK = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+SERIAL = "-XX:+UseSerialGC"
+"""The collector for small heaps. To it a request of a megabyte is an object like others; G1, whose regions are of that
+size in such a heap, keeps each apart and looks through the whole heap after every few hundred of them."""
+QUICK = [SERIAL, "-XX:TieredStopAtLevel=1"]
 """For programs that should start soon rather than run fast."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from headrace.embedded.java import JAVA, QUICK
+from headrace.embedded.java import JAVA, QUICK, SERIAL
 from headrace.embedded.ports import HOST, named
 from headrace.embedded.security import broker_settings
 from headrace.embedded.server import Server
@@ -91,7 +91,7 @@ def start(jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], lay
     java = [*JAVA, LOG_LEVEL, "-cp", ":".join(map(str, jars))]
     name = "Kafka" if layout.brokers == 1 else f"Kafka broker {node}"
     _format(java, state, folder, settings)
-    heap = [f"-Xms{layout.heap_mb}m", f"-Xmx{layout.heap_mb}m", *(QUICK if layout.quick else ["-XX:+UseG1GC"])]
+    heap = [f"-Xms{layout.heap_mb}m", f"-Xmx{layout.heap_mb}m", *(QUICK if layout.quick else [SERIAL])]
     cmd = [*java, *heap, "kafka.Kafka", str(settings)]
     return Server(name, cmd, folder, state.logs / f"{folder.name}.log")
 
