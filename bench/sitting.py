@@ -19,7 +19,7 @@ from bench.pairing import Measure, Pairing, paired
 from bench.pipeline import REFERENCE, declared, feature_rows
 from bench.progress import Rate
 from bench.report import Report
-from bench.stack import Cluster
+from bench.stack import SEGMENT, Cluster
 from bench.worker import throughput
 from headrace.errors import StackError
 
@@ -83,7 +83,7 @@ class Sitting:
 
     def plain(self, commit_ms: int = 0) -> Rate:
         """P: records a second of the plain passthrough, or of the same in transactions."""
-        self.cluster.log.create_topics({SINK: (1, {"segment.bytes": str(64 << 20)})})
+        self.cluster.log.create_topics({SINK: (1, SEGMENT)})
         settings = self.cluster.settings
         cmd = [sys.executable, "-m", "bench.passthrough", "--bootstrap", settings.bootstrap, "--sink", SINK]
         cmd += ["--source", self.linear.topics.topic("features"), "--records", str(self.scale.records)]
