@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import polars as pl
@@ -30,13 +30,16 @@ class Loaded:
         cluster: where.
         pipeline: its declaration; the topics are created here.
         reference: what ``headrace run --pipeline`` takes to find it.
+        settings: of the topics that runs write to; without any, they are as ``headrace init`` makes them.
     """
 
-    def __init__(self, cluster: Cluster, pipeline: Pipeline, reference: str) -> None:
+    def __init__(
+        self, cluster: Cluster, pipeline: Pipeline, reference: str, settings: Mapping[str, str] = SEGMENT
+    ) -> None:
         self.cluster = cluster
         self.pipeline = pipeline
         self.reference = reference
-        cluster.log.create_topics({pipeline.topic(name): (pipeline.partitions, SEGMENT) for name in WRITTEN})
+        cluster.log.create_topics({pipeline.topic(name): (pipeline.partitions, settings) for name in WRITTEN})
         self.topics = PipelineLog(pipeline, cluster.log, ConfluentRegistry(cluster.settings))
         self.topics.init()
         self._sender = cluster.log.sender("bench")

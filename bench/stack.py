@@ -17,9 +17,8 @@ from headrace.embedded.stack import Stack
 from headrace.log.kafka import KafkaLog
 
 HEAP_MB = 1024
-SEGMENT = {"segment.bytes": str(512 << 20), "file.delete.delay.ms": "1000"}
-"""Of the topics runs write to: what a run wrote can be thrown away before the disk is full, and no run meets more than
-one change of segments, which holds a partition up for a tenth of a second."""
+SEGMENT = {"segment.bytes": str(64 << 20), "file.delete.delay.ms": "1000"}
+"""Of the topics runs write to: small segments, so that what a run wrote can be thrown away after it."""
 CALL_S = 30.0
 
 
