@@ -26,7 +26,7 @@ PATIENCE_S = 12.0
 def latency(sitting: Sitting) -> None:
     """Milliseconds at p50, p99 and p99.9: the linear model at each commit interval and offered rate."""
     for ms in INTERVALS_MS:
-        # In segments of the usual size: beginning one holds a partition up for a tenth of a second.
+        # In segments of the usual size: with small ones, single commits took a tenth of a second.
         loaded = Loaded(sitting.cluster, declared(f"bench-latency{ms}"), REFERENCE, {})
         loaded.rule(package(loaded.pipeline, "linear"))
         with Worker(loaded, "infer", ms) as worker:

@@ -14,6 +14,6 @@ JAVA = [
 """The command and what every program of ours is given."""
 SERIAL = "-XX:+UseSerialGC"
 """The collector for small heaps. To it a request of a megabyte is an object like others; G1, whose regions are of that
-size in such a heap, keeps each apart and looks through the whole heap after every few hundred of them."""
+size in such a heap, keeps each apart."""
 QUICK = [SERIAL, "-XX:TieredStopAtLevel=1"]
 """For programs that should start soon rather than run fast."""
