@@ -16,6 +16,8 @@ _CONFIG: dict[Retention, dict[str, str]] = {
     "compact+time": {"cleanup.policy": "compact,delete"},
     "forever": {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"},
 }
+LARGEST_BATCH = 4 << 20
+"""Bytes of the largest batch that a topic takes: one of the writers' full ones, or a largest record, not compressed."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Topic:
     @property
     def config(self) -> dict[str, str]:
         """Kafka topic properties."""
-        return _CONFIG[self.retention]
+        return {**_CONFIG[self.retention], "max.message.bytes": str(LARGEST_BATCH)}
 
     def schemas(self, pipeline: Pipeline) -> list[dict[str, Any]]:
         """Avro schemas of the topic's record types for a pipeline, in the order of ``records``."""

@@ -35,7 +35,7 @@ SETTINGS = {
     "log.cleaner.dedupe.buffer.size": str(16 << 20),
     "log.message.timestamp.type": "CreateTime",
     "log.retention.hours": "-1",
-    "message.max.bytes": str(2 << 20),
+    "message.max.bytes": str(4 << 20),
     "offsets.retention.minutes": str(10 * 365 * 24 * 60),
     "offsets.topic.num.partitions": "4",
     "offsets.topic.replication.factor": "1",

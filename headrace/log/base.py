@@ -13,7 +13,7 @@ from headrace.acls import Rule
 from headrace.codec.column import BytesColumn
 from headrace.errors import Unavailable
 
-LARGEST = 2_000_000
+LARGEST = 3_000_000
 """Bytes of the largest record that can be written, key and value together."""
 
 Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]

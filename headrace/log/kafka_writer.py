@@ -28,6 +28,11 @@ CALL_S = 15.0
 GRACE_S = 5.0
 START_S = 60.0
 QUEUE = 200_000
+FULL_BATCH = 3_000_000
+"""Bytes before compression. Each batch costs broker and client a turn, whatever its size: the fewer, the faster. The
+topics that ``headrace init`` makes take one even where it does not compress."""
+USUAL_BATCH = 1_000_000
+"""What a topic that others made takes: Kafka's own limit is a little more."""
 LINGER_MS = 200
 """A commit sends what is left, however young. Until then only full batches go: librdkafka has one request of a
 partition on its way at a time, and while another is due it asks the socket again and again instead of sleeping."""
@@ -43,7 +48,7 @@ PRODUCER: dict[str, Any] = {
     "enable.idempotence": True,
     "acks": "all",
     "linger.ms": 5,
-    "batch.size": 1_000_000,
+    "batch.size": USUAL_BATCH,
     "batch.num.messages": 100_000,
     "queue.buffering.max.kbytes": 262_144,
     "message.max.bytes": LARGEST + RECORD_HEADER,
@@ -64,6 +69,8 @@ class KafkaWriter:
         self._conf = {
             **PRODUCER,
             "linger.ms": LINGER_MS,
+            "batch.size": FULL_BATCH,
+            "compression.type": "lz4",  # the least work of client and broker together, none included
             "queue.buffering.max.messages": QUEUE,
             **common,
             "transactional.id": transactional_id,
@@ -276,6 +283,12 @@ class KafkaWriter:
             # producer: should there be a namesake after all, it is fenced in turn, within its limit, and stops.
             self._stale = True
             return TransactionAborted(f"{self._id}: the transaction was open longer than {self._limit_s:.0f} s")
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and int(self._conf["batch.size"]) > USUAL_BATCH:
+            self._conf["batch.size"] = USUAL_BATCH
+            self._stale = True
+            log.warning(
+                "%s: a topic takes no batches of %d bytes, %s", self._id, FULL_BATCH, "smaller ones from here on"
+            )
         # A producer does not get over a fatal error; a new one does, unless Kafka refuses it for good.
         self._stale = self._stale or error.fatal()
         return TransactionAborted(f"{self._id}: {what} failed: {error.str()}")

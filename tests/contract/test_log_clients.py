@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from headrace.log.base import Position, TopicPartition
 from headrace.log.kafka import KafkaLog
 from headrace.log.native import outlet
 from headrace.log.transport import PYTHON
+from headrace.topics import LARGEST_BATCH
 from tests.contract.members import (
     TRANSPORTS,
     Member,
@@ -31,6 +33,9 @@ from tests.contract.members import (
     values,
 )
 from tests.waiting import wait_for
+
+KAFKAS_LIMIT = 1_048_588
+"""``max.message.bytes`` of a topic where nobody says otherwise."""
 
 
 @pytest.mark.kafka
@@ -143,7 +148,7 @@ def test_a_record_the_broker_refuses_fails_the_commit_and_the_writer_goes_on(
     kafka.create_topics({name: (1, {"max.message.bytes": "2000"})})
     writer = kafka.writer(unique("w"), tracks=tracks)
     writer.begin()
-    writer.write(output(name, [*numbers(0, 100), bytes(5000), *numbers(100, 200)]))
+    writer.write(output(name, [*numbers(0, 100), random.Random(1).randbytes(5000), *numbers(100, 200)]))
     with pytest.raises(TransactionAborted):
         writer.commit()
     writer.abort()
@@ -151,6 +156,28 @@ def test_a_record_the_broker_refuses_fails_the_commit_and_the_writer_goes_on(
     writer.write(output(name, numbers(200, 300)))
     writer.commit()
     assert values(kafka, name) == numbers(200, 300)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("tracks", [True, False])
+@pytest.mark.parametrize(("limit", "tries"), [(LARGEST_BATCH, 1), (KAFKAS_LIMIT, 2)])
+def test_full_batches_that_do_not_compress_fit_our_topics_and_smaller_ones_any(
+    kafka: KafkaLog, unique: Unique, tracks: bool, limit: int, tries: int
+) -> None:
+    name = unique("t")
+    kafka.create_topics({name: (1, {"max.message.bytes": str(limit)})})
+    writer = kafka.writer(unique("w"), tracks=tracks)
+    sent = [random.Random(i).randbytes(20_000) for i in range(400)]
+    for _ in range(tries - 1):
+        writer.begin()
+        writer.write(output(name, sent))
+        with pytest.raises(TransactionAborted):
+            writer.commit()
+        writer.abort()
+    writer.begin()
+    writer.write(output(name, sent))
+    writer.commit()
+    assert values(kafka, name) == sent
 
 
 @pytest.mark.kafka

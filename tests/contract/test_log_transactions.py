@@ -258,7 +258,7 @@ def test_a_record_over_the_limit_is_refused_and_the_writer_goes_on_after_abort(
         writes.append(lambda o: writer.write_tracked([o]))
     for write in writes:
         writer.begin()
-        with pytest.raises(HeadraceError, match=r"a record for .*\[0\] is over 2000000 bytes"):
+        with pytest.raises(HeadraceError, match=r"a record for .*\[0\] is over 3000000 bytes"):
             write(Output(tp, [b"k", b"kk", b"k"], [b"a", largest, b"b"]))
         writer.abort()
     writer.begin()

@@ -24,8 +24,8 @@ def test_less_than_a_request_is_left_for_the_last_flush(
     writer = log.writer(unique("w"), tracks=False)
     assert isinstance(writer, KafkaWriter)
     writer.begin()
-    writer.write(Output(TopicPartition(topic, 0), [None] * 40_000, [bytes(100)] * 40_000))
+    writer.write(Output(TopicPartition(topic, 0), [None] * 80_000, [bytes(100)] * 80_000))
     writer._drain()
-    assert len(writer._producer) * 100 <= kafka_writer.PRODUCER["batch.size"]
+    assert len(writer._producer) * 100 <= kafka_writer.FULL_BATCH
     writer.commit()
     writer.close()
