@@ -102,6 +102,19 @@ def throughput(
     return found
 
 
+def at_work(loaded: Loaded, records: int, limit_s: float) -> tuple[float, float]:
+    """Seconds from the start of an infer worker until it is ready, and the MiB that it holds under full load."""
+    cluster, sink = loaded.cluster, loaded.topics.topic("predictions")
+    cluster.forget_group(f"{loaded.pipeline.name}.infer")
+    written = Ends(cluster, [sink])
+    with Worker(loaded, "infer", 100) as worker:
+        ready_s = worker.wait_ready()
+        watch(written, worker.check, records, limit_s)
+        held = worker.resident / MB
+    cluster.discard([sink])
+    return ready_s, held
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bench import flights
+from bench.flights_model import fitted
 from bench.loaded import Loaded
 from bench.progress import Rate
-from bench.sitting import FULL, Sitting
-from bench.worker import throughput
+from bench.sitting import FULL, Sitting, load
+from bench.worker import at_work, throughput
 
 MONTHS = 6
 
@@ -18,7 +19,7 @@ def real(sitting: Sitting) -> None:
     pushed.load("raw", raw, key="origin")
     rows = flights.feature_rows(raw)
     scored = Loaded(sitting.cluster, flights.declared("bench-flights"), flights.REFERENCE)
-    scored.rule(flights.model(scored.pipeline, raw, rows))
+    scored.rule(fitted(scored.pipeline, raw, rows))
     scored.load("features", rows)
 
     def preprocess() -> Rate:
@@ -28,3 +29,6 @@ def real(sitting: Sitting) -> None:
         return throughput(scored, "infer", ["predictions"], rows.height, sitting.scale.limit_s)
 
     sitting.against({"preprocess_flights_txn100": preprocess, "infer_flights_txn100": infer})
+    before = load()
+    _, resident = at_work(scored, rows.height, sitting.scale.limit_s)
+    sitting.figures("worker_flights", {"resident_mb": round(resident, 2)}, before)

@@ -6,25 +6,18 @@ import statistics
 from functools import partial
 
 from bench import cores
-from bench.progress import Ends, Rate, watch
+from bench.progress import Rate
 from bench.sitting import Sitting, load
-from bench.worker import MB, Worker, throughput
+from bench.worker import at_work, throughput
 
 STARTS = 3
 
 
 def start(sitting: Sitting) -> None:
     """Seconds from spawn to READY, and the resident memory of a worker at work."""
-    before, loaded = load(), sitting.linear
-    seconds, resident = [], []
-    for _ in range(min(STARTS, sitting.scale.repeats)):
-        sitting.cluster.forget_group(f"{loaded.pipeline.name}.infer")
-        written = Ends(sitting.cluster, [loaded.topics.topic("predictions")])
-        with Worker(loaded, "infer", 100) as worker:
-            seconds.append(worker.wait_ready())
-            watch(written, worker.check, sitting.scale.records, sitting.scale.limit_s)
-            resident.append(worker.resident / MB)
-        sitting.cluster.discard([loaded.topics.topic("predictions")])
+    before, scale = load(), sitting.scale
+    runs = [at_work(sitting.linear, scale.records, scale.limit_s) for _ in range(min(STARTS, scale.repeats))]
+    seconds, resident = zip(*runs, strict=True)
     values = {"ready_s": statistics.median(seconds), "ready_worst_s": max(seconds), "resident_mb": max(resident)}
     sitting.figures("worker", {name: round(value, 2) for name, value in values.items()}, before)
 

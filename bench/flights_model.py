@@ -1,0 +1,24 @@
+"""A model fitted on flights, as retrain fits it."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from bench.models import packed
+from examples.flights.features import labels
+from headrace.models.package import Package
+from headrace.pipeline import Pipeline
+from streams.retrain.algorithms import ALGORITHMS
+from streams.retrain.dataset import Part
+from streams.retrain.export import to_onnx_bytes
+
+
+def fitted(pipeline: Pipeline, raw: pl.DataFrame, rows: pl.DataFrame) -> Package:
+    """Gradient boosting, as retrain fits it, on these flights."""
+    numbered = raw.with_row_index("offset").with_columns(pl.col("offset").cast(pl.Int64))
+    known = labels(numbered).join(numbered.select("offset", id="flight_id"), on="offset").select("id", "label")
+    both = rows.join(known, on="id")
+    x = both.select(pl.col(c).cast(pl.Float32) for c in pipeline.inputs).to_numpy()
+    found = ALGORITHMS["boosting"](pipeline, Part(np.ascontiguousarray(x), both["label"].to_numpy()))
+    return packed(pipeline, "boosting", to_onnx_bytes(found.model, len(pipeline.inputs)))
