@@ -286,9 +286,7 @@ class KafkaWriter:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and int(self._conf["batch.size"]) > USUAL_BATCH:
             self._conf["batch.size"] = USUAL_BATCH
             self._stale = True
-            log.warning(
-                "%s: a topic takes no batches of %d bytes, %s", self._id, FULL_BATCH, "smaller ones from here on"
-            )
+            log.warning("%s: a topic's max.message.bytes is below a full batch, %d from here on", self._id, USUAL_BATCH)
         # A producer does not get over a fatal error; a new one does, unless Kafka refuses it for good.
         self._stale = self._stale or error.fatal()
         return TransactionAborted(f"{self._id}: {what} failed: {error.str()}")
