@@ -28,9 +28,9 @@ CALL_S = 15.0
 GRACE_S = 5.0
 START_S = 60.0
 QUEUE = 200_000
-FULL_BATCH = 3_000_000
-"""Bytes before compression. Each batch costs broker and client a turn, whatever its size: the fewer, the faster. The
-topics that ``headrace init`` makes take one even where it does not compress."""
+FULL_BATCH = LARGEST
+"""Bytes before compression; librdkafka makes none larger than a record may be. Each batch costs broker and client a
+turn, whatever its size: the fewer, the faster. Topics of ``headrace init`` take one even where it does not compress."""
 USUAL_BATCH = 1_000_000
 """What a topic that others made takes: Kafka's own limit is a little more."""
 LINGER_MS = 200
