@@ -42,6 +42,8 @@ def load(
     offset: int,
     trust: Trust,
     memory_budget: int = MEMORY_BUDGET,
+    *,
+    reference: bool = False,
 ) -> ScoringModel:
     """The model of a manifest that stands at ``offset`` of the models topic, once it has passed every check.
 
@@ -51,7 +53,7 @@ def load(
     _in_order(manifest, topics.pipeline.inputs)
     package = fetch(topics, log, manifest, offset)
     try_out(package, trust, memory_budget)
-    return ScoringModel(package)
+    return ScoringModel(package, reference=reference)
 
 
 class ModelLibrary:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
@@ -14,6 +16,11 @@ from headrace.errors import ModelRejected
 from headrace.models.feeding import Feeding, Matrix
 from headrace.models.package import Package
 from headrace.records import ModelManifest
+
+if TYPE_CHECKING:
+    from headrace.models.trees import Trees
+
+log = logging.getLogger("headrace.models")
 
 PROVIDER = "CPUExecutionProvider"
 THREADS = 1
@@ -60,12 +67,13 @@ class ScoringModel:
 
     Args:
         package: the checked bytes and their manifest.
+        reference: score with onnxruntime alone, trees too: for who holds scores made elsewhere against its own.
 
     Raises:
         ModelRejected: onnxruntime refuses the bytes, or the graph is not what the manifest says.
     """
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, *, reference: bool = False) -> None:
         self.manifest: ModelManifest = package.manifest
         self.model_id = package.manifest.model_id
         self._feeding = Feeding.parse(package.manifest.batching)
@@ -85,9 +93,10 @@ class ScoringModel:
         self._input = wanted[0]
         try:
             for rows in _WARM_UP:
-                self.score(np.zeros((rows, wanted[2]), dtype=np.float32))
+                self._scored(np.zeros((rows, wanted[2]), dtype=np.float32))
         except Exception as e:  # noqa: BLE001 - see above
             raise ModelRejected(f"model {short}: it cannot score a row of zeros: {_one_line(e)}") from None
+        self._trees = None if reference or self._sort_by is None else self._small_trees(package.onnx)
 
     def score(self, rows: Matrix) -> Matrix:
         """Scores of ``rows``.
@@ -98,6 +107,12 @@ class ScoringModel:
         Returns:
             float32 (n, k); for a binary target k is 1, the probability of 1.
         """
+        if self._trees is not None:
+            return self._trees.score(rows)
+        return self._scored(rows)
+
+    def _scored(self, rows: Matrix) -> Matrix:
+        """As :meth:`score`, by onnxruntime."""
         if self._sort_by is None or len(rows) < _SORTED_FROM:
             return self._feeding.feed(self._run, rows)
         order = np.argsort(rows[:, self._sort_by])
@@ -105,6 +120,19 @@ class ScoringModel:
         scores = np.empty_like(found)
         scores[order] = found
         return scores
+
+    def _small_trees(self, model: bytes) -> Trees | None:
+        """The model as trees that give the bits of onnxruntime, where it is such a model."""
+        from headrace.models.trees import Trees  # onnx with it, which other models need not wait for
+
+        trees = Trees.read(model, self.manifest.score_output, len(self.manifest.features))
+        if trees is None:
+            return None
+        probes = trees.probes()
+        if trees.score(probes).tobytes() == self._scored(probes).tobytes():
+            return trees
+        log.warning("model %s: its trees are scored by onnxruntime, whose bits differ here", self.model_id[:12])
+        return None
 
     def _run(self, rows: Matrix) -> Matrix:
         scores = np.asarray(self._session.run([self.manifest.score_output], {self._input: rows})[0], dtype=np.float32)

@@ -115,7 +115,7 @@ def main() -> int:
     before = _memory()[1]
     _limit(budget + _ROOM)
     try:
-        model = ScoringModel(package)
+        model = ScoringModel(package, reference=True)
     except ModelRejected as e:
         print(e, file=sys.stderr)
         return REFUSED

@@ -16,6 +16,8 @@ from headrace.records import ModelManifest
 class Scorers:
     """Models by id, each loaded when it is first asked for, after every check that a worker makes.
 
+    All of them score with onnxruntime alone: what workers score trees with is itself held against it.
+
     Args:
         topics: the pipeline's topics.
         trust: whose models are used.
@@ -63,4 +65,4 @@ class Scorers:
             topic = self._topics.topic("models")
             raise ModelRejected(f"model {model_id[:12]}: {topic} holds no manifest of it")
         manifest, offset = self._published[model_id]
-        return load(self._topics, self._topics.log, manifest, offset, self._trust)
+        return load(self._topics, self._topics.log, manifest, offset, self._trust, reference=True)

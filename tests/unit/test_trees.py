@@ -29,7 +29,7 @@ def _fitted(model: Any, width: int = 3) -> bytes:
 def _loaded(sort_by: str | None) -> ScoringModel:
     onnx = _fitted(HistGradientBoostingClassifier(max_iter=20, random_state=1), width=2)
     manifest = model_package(toy("trees"), 0).manifest
-    return ScoringModel(Package(manifest.model_copy(update={"sort_by": sort_by}), onnx))
+    return ScoringModel(Package(manifest.model_copy(update={"sort_by": sort_by}), onnx), reference=True)
 
 
 def test_the_feature_that_decides_is_the_one_most_split_on() -> None:
