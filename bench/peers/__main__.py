@@ -1,7 +1,7 @@
 """``make bench-peers``: the same records and the same model, scored by other tools and by headrace. See
 docs/performance.md.
 
-Each run of a peer stands between two runs of headrace's own worker (linear model, exactly once, 100 ms), and what a
+Each run of a peer stands between two runs of headrace's own worker (the same model, exactly once, 100 ms), and what a
 peer wrote is held against the model's own scores before its speed counts.
 """
 
@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +62,14 @@ class Peer:
         command: from the job's file to the command.
         warm: records it is given before the measurement.
         records: how many to follow it for at most; where there are more than are preloaded, it begins again.
+        model: kind of model that both score with.
     """
 
     name: str
     command: Callable[[Path], list[str]]
     warm: int = 0
     records: int = RECORDS
+    model: str = "linear"
 
 
 def _python(environment: str | None, script: str, how: str) -> Callable[[Path], list[str]]:
@@ -96,17 +98,19 @@ PEERS = (
     Peer("pathway_batched", _python("pathway", "pathway_table", "batched")),
     Peer("java_generic", partial(java_command, "Scoring", HEAP), warm=JAVA_WARM),
     Peer("java_tuned", partial(java_command, "TunedScoring", TUNED), warm=TUNED_WARM, records=TUNED_RECORDS),
+    Peer("java_tuned_trees100", partial(java_command, "TunedScoring", TUNED), warm=JAVA_WARM, model="trees100"),
 )
 
 
 class Race:
-    """Peers and headrace on one cluster."""
+    """Peers and headrace on one cluster, with one kind of model."""
 
-    def __init__(self, sitting: Sitting) -> None:
+    def __init__(self, sitting: Sitting, model: str) -> None:
         self._sitting = sitting
         self._cluster = sitting.cluster
-        self._loaded = sitting.loaded("linear", records=self._scaled(RECORDS))
-        self._package = package(self._loaded.pipeline, "linear")
+        self._model = model
+        self._loaded = sitting.loaded(model, records=self._scaled(RECORDS))
+        self._package = package(self._loaded.pipeline, model)
         self._cluster.log.create_topics({SINK: (1, SEGMENT)})
         self._runs = 0
 
@@ -147,7 +151,7 @@ class Race:
         topics, folder, registry = self._loaded.topics, self._cluster.folder, self._registry
         receipt, features = own_schema("Prediction"), topics.pipeline.feature_schema
         (folder / "model.onnx").write_bytes(self._package.onnx)
-        (folder / "model.pickle").write_bytes(pickle.dumps(fitted("linear", len(INPUTS))))
+        (folder / "model.pickle").write_bytes(pickle.dumps(fitted(self._model, len(INPUTS))))
         manifest = self._package.manifest
         described: dict[str, object] = {
             "bootstrap": self._cluster.settings.bootstrap,
@@ -189,7 +193,7 @@ class Race:
     @cached_property
     def _scores(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         rows = feature_rows(RECORDS if self._sitting.scale is FULL else RECORDS // 10)
-        model = ScoringModel(self._package)
+        model = ScoringModel(self._package, reference=True)
         return model.score(np.ascontiguousarray(rows[: 10 * CHECKED].select(INPUTS).to_numpy().astype(np.float32)))
 
     def _check(self, peer: Peer, began: int) -> None:
@@ -222,13 +226,13 @@ def main() -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     console.print(f"starting Kafka; load {load():.1f}", highlight=False)
     with started() as cluster:
-        race = Race(Sitting(cluster, QUICK if given.quick else FULL, report, console))
+        race = cache(partial(Race, Sitting(cluster, QUICK if given.quick else FULL, report, console)))
         for peer in PEERS:
             if given.only and peer.name not in given.only:
                 continue
             console.rule(f"{peer.name}: load {load():.1f}, {time.monotonic() - began:.0f} s so far")
             try:
-                race.run(peer)
+                race(peer.model).run(peer)
             except HeadraceError as e:
                 console.print(f"  {peer.name} failed: {e}", style="red", markup=False)
                 report.missing(f"vs_{peer.name}", str(e))
