@@ -17,7 +17,7 @@ from headrace.models.feeding import Matrix
 from headrace.models.trees_kernel import LEAVES, score_trees
 
 PROBES = 4096
-LARGEST = 4 << 20
+LARGEST = 2 << 20
 """Bytes of a model that is looked into: its nodes become Python objects, so a huge one must not."""
 
 
