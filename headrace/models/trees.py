@@ -36,8 +36,8 @@ class Trees:
         width: how many features a row has.
 
     Raises:
-        ValueError, LookupError: it is something else, asks for a feature that rows do not have, or a tree has more
-            than 32 leaves.
+        ValueError, LookupError, TypeError: it is something else, asks for a feature that rows do not have, or a tree
+            has more than 32 leaves.
     """
 
     def __init__(self, ensemble: Ensemble, width: int) -> None:
@@ -87,7 +87,7 @@ class Trees:
             if node.op_type != "TreeEnsembleClassifier" or node.output[1] != names.get(output, output):
                 return None
             return cls(Ensemble.of(node), width)
-        except (LookupError, ValueError):
+        except (LookupError, TypeError, ValueError):
             return None
 
     def score(self, rows: Matrix) -> Matrix:

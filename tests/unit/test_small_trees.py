@@ -159,6 +159,8 @@ def test_boosted_trees_as_scikit_learn_exports_them_are_read(model: Any) -> None
         pytest.param(_ensemble(1, 1, 2, nodes_featureids=[-1, 0, 0]), id="a feature before the first"),
         pytest.param(_ensemble(1, 1, 2, class_nodeids=[1, 1]), id="a leaf of two weights"),
         pytest.param(_ensemble(1, 1, 2, base_values=[0.1, 0.2]), id="two base values"),
+        pytest.param(_ensemble(1, 1, 2, base_values=0.1), id="a base value that is no list"),
+        pytest.param(_ensemble(1, 1, 2, nodes_treeids=["a", "b", "c"]), id="trees that have no number"),
     ],
 )
 def test_whatever_else_is_left_to_onnxruntime(model: bytes) -> None:
