@@ -19,6 +19,7 @@ Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
 Places = np.ndarray[tuple[int], np.dtype[np.int64]]
 Valid = np.ndarray[tuple[int], np.dtype[np.bool_]]
 G = TypeVar("G", bound=np.generic)
+S = TypeVar("S", bound=tuple[int, ...])
 
 
 class BytesColumn(Sequence[bytes | None]):
@@ -173,8 +174,8 @@ def frame(data: Octets, offsets: Offsets, out: Octets) -> None:
         at += length
 
 
-def read_only(array: np.ndarray[tuple[int], np.dtype[G]]) -> np.ndarray[tuple[int], np.dtype[G]]:
+def read_only(array: np.ndarray[S, np.dtype[G]]) -> np.ndarray[S, np.dtype[G]]:
     """The same array, not to be written: kernels are compiled for such once, wherever it comes from."""
-    view = np.ascontiguousarray(array).view()
+    view: np.ndarray[S, np.dtype[G]] = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from headrace.errors import HeadraceError, ModelRejected, Unavailable
 from headrace.log.base import Log, TopicPartition
 from headrace.log.pipeline_log import PipelineLog
+from headrace.models import trees_kernel
 from headrace.models.policy import Marked, PolicyTimeline
 from headrace.models.session import ScoringModel
 from headrace.models.signing import Trust
@@ -72,6 +73,7 @@ class ModelLibrary:
         self._topics = topics
         self._trust = trust
         _say_of(trust)
+        trees_kernel.prepare()  # here, where no stream flows yet
         self._memory_budget = memory_budget
         self._log = log
         self._models: dict[str, ScoringModel] = {}

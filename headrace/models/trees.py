@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from headrace.codec.column import read_only
 from headrace.models.ensemble import Ensemble
 from headrace.models.feeding import Matrix
 from headrace.models.trees_kernel import LEAVES, score_trees
@@ -100,7 +101,7 @@ class Trees:
             raise ValueError(f"rows of {rows.shape[1]} features; these trees take {self._width}")
         scores = np.empty((len(rows), 1), dtype=np.float32)
         score_trees(
-            np.ascontiguousarray(rows),
+            read_only(rows),
             self._features,
             self._thresholds,
             self._kept,

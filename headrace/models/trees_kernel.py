@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.codec.column import read_only
 from headrace.codec.compiled import compiled
 
 if TYPE_CHECKING:
@@ -80,6 +81,13 @@ def score_trees(
                 sums[i] += values[((b * np.uint32(0x01010101)) >> np.uint32(24)) & np.uint32(31)]
         for i in range(size):
             scores[first + i, 0] = _logistic(sums[i] + base)
+
+
+def prepare() -> None:
+    """Have the kernel compiled, or loaded, before anything waits for it."""
+    none, nothing = np.zeros(0, dtype=np.float32), np.zeros((0, LEAVES), dtype=np.float32)
+    places, masks = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint32)
+    score_trees(read_only(nothing), places, none, masks, places, nothing, np.float32(0), nothing)
 
 
 @compiled

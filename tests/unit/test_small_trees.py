@@ -17,7 +17,7 @@ from headrace.models.feeding import Matrix
 from headrace.models.package import Package
 from headrace.models.session import ScoringModel, open_session
 from headrace.models.trees import PROBES, Trees
-from headrace.models.trees_kernel import BLOCK, LEAVES
+from headrace.models.trees_kernel import BLOCK, LEAVES, prepare, score_trees
 from streams.retrain.export import to_onnx_bytes
 from tests.integration.platform import model_package
 from tests.integration.toy_pipeline import toy
@@ -199,6 +199,17 @@ def test_trees_whose_bits_differ_are_not_used(
         f"model {model.model_id[:12]}: its trees are scored by onnxruntime, whose bits differ here"
     ]
     assert model.score(x).tobytes() == _loaded(reference=True).score(x).tobytes() != others.score(x).tobytes()
+
+
+def test_what_is_prepared_is_what_scores_any_rows() -> None:
+    prepare()
+    before = len(score_trees.signatures)  # type: ignore[attr-defined]
+    read, rows = _read(_ensemble(1, 3, 4)), np.zeros((5, 2 * WIDTH), dtype=np.float32)
+    read.score(rows[:, ::2])
+    rows = np.ascontiguousarray(rows[:, :WIDTH])
+    rows.flags.writeable = False
+    read.score(rows)
+    assert len(score_trees.signatures) == before == 1  # type: ignore[attr-defined]
 
 
 def test_rows_of_another_width_are_refused() -> None:
