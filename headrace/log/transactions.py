@@ -82,11 +82,16 @@ class Transactions:
     def perform(self, step: Step) -> None:
         """Write what came of a batch, now or when the commit on its way has gone through.
 
+        A step that asks for offsets waits for that commit: its processor must be told before it is called again,
+        or it would give the same step twice.
+
         Raises:
-            TransactionAborted: a step is half written.
+            TransactionAborted: a step is half written, or the commit on its way has failed.
         """
         if step is IDLE or not step.outputs:
             return
+        if step.tracked is not None:
+            self._committed()
         if self._under_way is not None:
             self._under_way.held.append(step)
             return

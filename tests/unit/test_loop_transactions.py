@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from types import SimpleNamespace
@@ -13,10 +15,10 @@ from hypothesis import strategies as st
 
 from headrace.errors import Fenced
 from headrace.log import transactions
-from headrace.log.base import Chunk, TopicPartition, read_all
+from headrace.log.base import Chunk, Output, TopicPartition, read_all
 from headrace.log.loop import ExactlyOnceLoop
 from headrace.log.memory import MemoryWriter
-from headrace.log.processor import Step
+from headrace.log.processor import IDLE, Step
 from tests.toys import DEAD, PassThrough, RunningCount, Tracking
 from tests.unit.loops import (
     GROUP,
@@ -212,17 +214,54 @@ def test_what_was_processed_during_a_commit_waits_an_interval_from_then(
     assert outputs(log) == [names(0, 30), []]
 
 
-def test_tracked_outputs_held_back_name_the_true_offsets(log: ScriptedLog) -> None:
+def test_a_step_that_asks_for_offsets_waits_for_the_commit_on_its_way(log: ScriptedLog) -> None:
     log.put(names(0, 30))
-    log.commits_go.clear()
     loop = worker(log, Tracking("in", "out", "index"), batch=5, ahead=20)
-    until(lambda: loop.status.positions.get(TopicPartition("in", 0)) == 30, loop)
-    log.commits_go.set()
-    until(caught_up(log), loop)
+    until(lambda: loop.status.positions.get(TopicPartition("in", 0)) == 5, loop)
+    log.commits_go.clear()
+    with let_go_soon(log):
+        until(caught_up(log), loop)
     places = [
         f"{(v or b'').decode()}@{o}" for c in read_all(log, "out") for o, v in zip(c.offsets, c.values, strict=True)
     ]
     assert (outputs(log), outputs(log, "index")) == ([names(0, 30), []], [places, []])
+
+
+class Ordered(PassThrough):
+    """Has one record to write beside its batches, and gives it until it is told where it stands."""
+
+    def __init__(self, source: str, sink: str) -> None:
+        super().__init__(source, sink)
+        self.due = False
+
+    def tick(self) -> Step:
+        return Step([Output(TopicPartition("beat", 0), [None], [b"done"])], tracked=self._told) if self.due else IDLE
+
+    def _told(self, offsets: list[list[int]]) -> list[Output]:
+        self.due = False
+        return []
+
+
+def test_what_a_processor_gives_until_it_is_told_offsets_is_written_once(log: ScriptedLog) -> None:
+    log.put(names(0, 10))
+    log.commits_go.clear()
+    processor = Ordered("in", "out")
+    loop = worker(log, processor, ahead=20)
+    until(lambda: loop.status.positions.get(TopicPartition("in", 0)) == 10, loop)
+    processor.due = True
+    with let_go_soon(log):
+        turn(loop, times=5)
+    until(lambda: loop.status.commits == 2, loop)
+    assert (outputs(log), outputs(log, "beat")) == ([names(0, 10), []], [["done"]])
+
+
+@contextmanager
+def let_go_soon(log: ScriptedLog) -> Iterator[None]:
+    """Commits that are stuck go through in a moment."""
+    free = threading.Timer(0.1, log.commits_go.set)
+    free.start()
+    yield
+    free.join()
 
 
 # Rebalances.
