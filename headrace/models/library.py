@@ -48,6 +48,8 @@ def load(
 ) -> ScoringModel:
     """The model of a manifest that stands at ``offset`` of the models topic, once it has passed every check.
 
+    ``reference``: as :class:`ScoringModel` has it.
+
     Raises:
         ModelRejected: it fails one.
     """
