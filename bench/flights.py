@@ -8,10 +8,10 @@ from functools import cache
 
 import polars as pl
 
-from examples.flights.data import flight_events
-from examples.flights.features import features
-from examples.flights.pipeline import flights
-from headrace.pipeline import Pipeline
+from headrace.declare.pipeline import Pipeline
+from headrace.examples.flights.data import flight_events
+from headrace.examples.flights.features import features
+from headrace.examples.flights.pipeline import flights
 
 
 def declared(name: str) -> Pipeline:

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 
 from bench.models import packed
-from examples.flights.features import labels
-from headrace.models.package import Package
-from headrace.pipeline import Pipeline
-from streams.retrain.algorithms import ALGORITHMS
-from streams.retrain.dataset import Part
-from streams.retrain.export import to_onnx_bytes
+from headrace.declare.pipeline import Pipeline
+from headrace.examples.flights.features import labels
+from headrace.jobs.train.algorithms import ALGORITHMS
+from headrace.jobs.train.dataset import Part
+from headrace.jobs.train.export import to_onnx_bytes
+from headrace.models.package.package import Package
 
 
 def fitted(pipeline: Pipeline, raw: pl.DataFrame, rows: pl.DataFrame) -> Package:

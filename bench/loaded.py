@@ -9,14 +9,14 @@ from functools import cached_property
 import polars as pl
 
 from bench.stack import SEGMENT, Cluster
+from headrace.declare.pipeline import Pipeline
 from headrace.errors import StackError
-from headrace.log.base import Reader, Writer
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.package import Package
-from headrace.models.topic import publication
-from headrace.pipeline import Pipeline
-from headrace.records import Activated, Approval, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
-from headrace.registry import ConfluentRegistry
+from headrace.kafka.log import Reader, Writer
+from headrace.models.package.package import Package
+from headrace.models.package.topic import publication
+from headrace.schema.records import Activated, Approval, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
+from headrace.schema.registry import ConfluentRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 
 WRITTEN = ("features", "labels", "examples", "predictions", "outcomes", "dead")
 SLICE = 50_000
@@ -40,7 +40,7 @@ class Loaded:
         self.pipeline = pipeline
         self.reference = reference
         cluster.log.create_topics({pipeline.topic(name): (pipeline.partitions, settings) for name in WRITTEN})
-        self.topics = PipelineLog(pipeline, cluster.log, ConfluentRegistry(cluster.settings))
+        self.topics = PipelineTopics(pipeline, cluster.log, ConfluentRegistry(cluster.settings))
         self.topics.init()
         self._sender = cluster.log.sender("bench")
         self._statuses: set[tuple[str, str]] = set()
@@ -69,7 +69,7 @@ class Loaded:
         approval = Approval(model_id=policy.champion, by="bench", evidence_hash="", policy=policy)
         self._writer.begin()
         order = self.topics.control("decisions", [approval], [policy.champion])
-        ((offset,),) = self._writer.write_tracked([order])
+        ((offset,),) = self._writer.write_and_wait([order])
         self._writer.commit()
         self._until(policy.champion, "LOADED")
         self._activate(policy, policy.champion, offset)
@@ -86,7 +86,7 @@ class Loaded:
         topics, marker = self.topics, PolicyMarker(activation_id=name, policy=policy)
         self._writer.begin()
         marks = [topics.control("features", [marker], ["m"], partition=p) for p in range(self.pipeline.partitions)]
-        placed = [PartitionOffset(partition=p, offset=at[0]) for p, at in enumerate(self._writer.write_tracked(marks))]
+        placed = [PartitionOffset(partition=p, offset=at[0]) for p, at in enumerate(self._writer.write_and_wait(marks))]
         activated = Activated(
             activation_id=name,
             model_id=policy.champion,

@@ -13,13 +13,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from headrace.models.package import Package
-from headrace.models.session import runtime_fingerprint
-from headrace.pipeline import Pipeline
-from headrace.records import Certificate, Lineage
-from streams.retrain.export import to_onnx_bytes
-from streams.retrain.manifest import Findings
-from streams.retrain.manifest import package as described
+from headrace.declare.pipeline import Pipeline
+from headrace.jobs.train.export import to_onnx_bytes
+from headrace.jobs.train.manifest import Findings
+from headrace.jobs.train.manifest import package as described
+from headrace.models.package.package import Package
+from headrace.models.score.session import runtime_fingerprint
+from headrace.schema.records import Certificate, Lineage
 
 Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Labels = np.ndarray[tuple[int], np.dtype[np.float64]]

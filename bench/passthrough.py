@@ -14,8 +14,8 @@ import time
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from headrace.log.kafka_reader import CONSUMER
-from headrace.log.kafka_writer import PRODUCER
+from headrace.kafka.reader import CONSUMER
+from headrace.kafka.writer import PRODUCER
 
 BATCH = 1000
 QUEUE = 200_000

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from headrace.pipeline import Binary, Pipeline
+from headrace.declare.pipeline import Pipeline
+from headrace.declare.target import Binary
 
 BEGIN_US = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 INPUTS = tuple(f"x{i}" for i in range(8))

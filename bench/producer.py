@@ -13,9 +13,9 @@ from datetime import timedelta
 from bench.pipeline import INPUTS, declared, feature_rows
 from headrace.codec.column import BytesColumn
 from headrace.config import load_settings
-from headrace.log.kafka import KafkaLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.registry import ConfluentRegistry
+from headrace.kafka.cluster import KafkaLog
+from headrace.schema.registry import ConfluentRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 
 TICK_S = 0.005
 
@@ -24,7 +24,7 @@ def main() -> None:
     """Send for so many seconds; the time that a late tick loses counts as latency of its records."""
     bootstrap, registry, name, rate, seconds = sys.argv[1:]
     settings = load_settings(bootstrap=bootstrap, registry_url=registry, kafka={"linger.ms": "1"})
-    topics = PipelineLog(declared(name), KafkaLog(settings, "bench-producer"), ConfluentRegistry(settings))
+    topics = PipelineTopics(declared(name), KafkaLog(settings, "bench-producer"), ConfluentRegistry(settings))
     sender, topic, codec = topics.log.sender("bench-producer"), topics.topic("features"), topics.codec("features")
     count, ticks = round(int(rate) * TICK_S), round(float(seconds) / TICK_S)
     rows = feature_rows(count)

@@ -16,10 +16,10 @@ import polars as pl
 
 from bench.pipeline import declared
 from headrace.config import load_settings
-from headrace.log.base import Chunk
-from headrace.log.kafka import KafkaLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.registry import ConfluentRegistry
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Chunk
+from headrace.schema.registry import ConfluentRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 
 LIMIT = 20_000
 POLL_S = 0.1
@@ -31,7 +31,7 @@ def main() -> None:
     """Read first, decode after: what is measured is the arrival, not this reader's decoding."""
     bootstrap, registry, name, count, seconds, skip = sys.argv[1:]
     settings = load_settings(bootstrap=bootstrap, registry_url=registry)
-    topics = PipelineLog(declared(name), KafkaLog(settings, "bench-reader"), ConfluentRegistry(settings))
+    topics = PipelineTopics(declared(name), KafkaLog(settings, "bench-reader"), ConfluentRegistry(settings))
     bounds = topics.log.bounds(topics.topic("predictions"))
     reader = topics.log.reader({topics.tp("predictions", p): end for p, (_, end) in bounds.items()})
     seen: list[tuple[float, Chunk]] = []

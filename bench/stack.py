@@ -14,7 +14,7 @@ from bench import cores
 from headrace.config import Settings
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
-from headrace.log.kafka import KafkaLog
+from headrace.kafka.cluster import KafkaLog
 
 HEAP_MB = 1024
 SEGMENT = {"segment.bytes": str(64 << 20), "file.delete.delay.ms": "1000"}

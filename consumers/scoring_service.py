@@ -1,6 +1,6 @@
 """A small real service with the model inside: POST rows, get scores from the model in force. No restart on a swap.
 
-Run it: ``python -m consumers.scoring_service flights --port 8000``.
+Run it: ``python -m headrace.consumers.scoring_service flights --port 8000``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import uvicorn
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, Field
 
-from headrace.cli.connect import open_pipeline, settings_from
+from headrace.client.connect import connect
+from headrace.client.follow import ModelSubscriber
 from headrace.errors import HeadraceError, SchemaError, Unavailable
-from headrace.models.signing import Trust
-from headrace.subscriber import ModelSubscriber
 
 MOST_ROWS = 10_000
 
@@ -71,10 +70,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     given = parser.parse_args()
     try:
-        settings = settings_from(given.kafka, given.registry, None, None)
-        topics = open_pipeline(given.pipeline, settings, "scoring-service")
-        trust = Trust.of(settings)
-        with ModelSubscriber(topics, "scoring-service", topics.pipeline.inputs, trust) as models:
+        with connect(given.pipeline, kafka=given.kafka, registry=given.registry, name="scoring-service") as client:
+            models = client.follow("scoring-service", client.pipeline.inputs)
             uvicorn.run(create_app(models), host=given.host, port=given.port, log_level="warning")
     except HeadraceError as e:
         parser.exit(e.exit_code, f"scoring-service: {e}\n")

@@ -22,8 +22,7 @@ STACK_FILE = "stack.json"
 SECURE, CLIENTS = "secure", "clients"
 """Folder of certificates and credentials in the state folder of a stack that asks who speaks, and that of clients."""
 ADMIN = "admin"
-PRINCIPALS = (ADMIN, "producer", "preprocess", "infer", "join", "retrain", "govern", "monitor", "forward")
-"""Who has credentials there: people and operators, those who push events, and each processor."""
+"""The principal of people and operators, who may do everything."""
 KEYS, STACK_KEY = "keys", "stack"
 """Folder of keys in the state folder, and the name of the pair that the embedded stack makes."""
 

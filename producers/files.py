@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import fastavro
 import polars as pl
 
+from headrace.client.events import EventProducer
 from headrace.codec.coerce import coerce
 from headrace.errors import ConfigError
-from headrace.log.pipeline_log import PipelineLog
-from headrace.producer import EventProducer
-from headrace.records import DeadLetter
-from producers.pacing import Pace
+from headrace.producers.pacing import Pace
+from headrace.schema.records import DeadLetter
+from headrace.topics.pipeline_topics import PipelineTopics
 
 BATCH = 10_000
 
@@ -69,7 +69,7 @@ def read_file(path: Path) -> Iterator[Batch]:
 
 
 def push_file(
-    topics: PipelineLog,
+    topics: PipelineTopics,
     path: Path,
     *,
     pace: Pace | None = None,
@@ -104,7 +104,7 @@ def push_file(
     return done
 
 
-def _dead(topics: PipelineLog, path: Path, bad: Sequence[BadRow], send: Callable[..., None]) -> None:
+def _dead(topics: PipelineTopics, path: Path, bad: Sequence[BadRow], send: Callable[..., None]) -> None:
     letters = [
         DeadLetter(
             stage="push",

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from headrace.codec.topic import Decoded
 from headrace.codec.wire import Code
-from headrace.log.base import Chunk, Log, Output, TopicPartition
-from headrace.log.pipeline_log import PipelineLog
-from headrace.log.processor import IDLE, Figure, Stateless, Step
+from headrace.governance.policy import PolicyInForce
+from headrace.kafka.log import Chunk, Log, Output, TopicPartition
 from headrace.models.library import ModelLibrary
-from headrace.models.policy import Marked
-from headrace.models.scoring import MARKER, Scoring, Segment, segments
-from headrace.models.session import ScoringModel, runtime_fingerprint
-from headrace.models.signing import Trust
-from headrace.records import PolicyMarker, WorkerStatus
+from headrace.models.package.signing import Trust
+from headrace.models.score.scoring import MARKER, Scoring, Segment, segments
+from headrace.models.score.session import ScoringModel, runtime_fingerprint
+from headrace.schema.records import PolicyMarker, WorkerStatus
+from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.worker.processor import IDLE, Figure, Stateless, Step
 
 
 class Infer(Stateless):
@@ -24,11 +24,11 @@ class Infer(Stateless):
     name = "infer"
     batch = 8_000
 
-    def __init__(self, topics: PipelineLog, log: Log, worker: str, trust: Trust) -> None:
+    def __init__(self, topics: PipelineTopics, log: Log, worker: str, trust: Trust) -> None:
         self._topics = topics
         self._worker = worker
         self._library = ModelLibrary(topics, log, trust)
-        self._in_force: dict[int, Marked] = {}
+        self._in_force: dict[int, PolicyInForce] = {}
         self._swaps = 0
         self._waiting_since: dict[int, float] = {}
         self._waited_s = 0.0
@@ -93,7 +93,7 @@ class Infer(Stateless):
             marker = self._topics.codec("features").decode_control(batch.values[place])
             assert isinstance(marker, PolicyMarker)
             offset = int(batch.offsets[place])
-            self._library.timeline.mark(batch.tp.partition, Marked(offset, marker.activation_id, marker.policy))
+            self._library.timeline.mark(batch.tp.partition, PolicyInForce(offset, marker.activation_id, marker.policy))
             model = marker.policy.champion
             status = self._status(model, "ACTIVE", partition=batch.tp.partition, offset=offset)
             key = f"{self._worker}/{model}/{batch.tp.partition}"
@@ -106,7 +106,7 @@ class Infer(Stateless):
             return False
         return not [m for m in segment.policy.policy.models if self._library.model(m) is None]
 
-    def _let_go(self, partition: int, marked: Marked) -> None:
+    def _let_go(self, partition: int, marked: PolicyInForce) -> None:
         """A partition has come to this policy: models that no partition needs any more go."""
         if self._in_force.get(partition) != marked:
             now = time.monotonic()

@@ -10,11 +10,11 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from headrace.limits import within
-from headrace.log.base import Chunk, TopicPartition
-from headrace.log.pipeline_log import PipelineLog
-from headrace.log.processor import Stateless, Step
-from headrace.pipeline import OFFSET
+from headrace.declare.pipeline import OFFSET
+from headrace.kafka.log import Chunk, TopicPartition
+from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.worker.processor import Stateless, Step
+from headrace.worker.time_limit import time_limit
 
 
 class BrokenContract(Exception):
@@ -32,14 +32,14 @@ class History:
 class Preprocess(Stateless):
     """Turns raw events into feature rows and labels.
 
-    A feature row depends on the rows before it in its partition whose event time lies within the pipeline's
+    A feature row depends on the rows before it in its partition whose event time lies time_limit the pipeline's
     horizon of the newest event so far, and on nothing else: not on where batches begin. An event that comes
     more than ``lateness`` behind that newest event could need history already let go: it is dead-lettered.
     """
 
     name = "preprocess"
 
-    def __init__(self, topics: PipelineLog) -> None:
+    def __init__(self, topics: PipelineTopics) -> None:
         self._topics = topics
         self._pipeline = topics.pipeline
         self.inputs = (topics.topic("raw"),)
@@ -141,7 +141,7 @@ class Preprocess(Stateless):
     def _in_time(self, what: str, rows: int) -> AbstractContextManager[None]:
         limit = self._pipeline.function_limit.total_seconds()
         share = max(1 / 3, min(1.0, rows / self.batch))
-        return within(limit * share, f"{what}() of pipeline {self._pipeline.name}")
+        return time_limit(limit * share, f"{what}() of pipeline {self._pipeline.name}")
 
     def _called(
         self, made: pl.DataFrame, frame: pl.DataFrame, columns: dict[str, pl.DataType], what: str

@@ -23,10 +23,10 @@ from rich.progress import track
 
 from headrace.codec.topic import TopicCodec
 from headrace.codec.wire import HEADER, Code, header
-from headrace.log.base import TopicPartition
-from headrace.log.native import kernels
-from headrace.log.native.intake import column
-from headrace.registry import MemoryRegistry, subject_of
+from headrace.kafka.log import TopicPartition
+from headrace.kafka.native import kernels
+from headrace.kafka.native.fetcher import column
+from headrace.schema.registry import MemoryRegistry, subject_of
 
 PAGE = mmap.PAGESIZE
 SLOTS = 500

@@ -15,6 +15,7 @@ import pytest
 from headrace.config import ADMIN, Settings
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
+from headrace.runner.processors import PRINCIPALS
 
 ROOT = Path(__file__).parents[1]
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -70,7 +71,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """The stack chosen with ``--stack``, one for the whole run."""
     kind: str = request.config.getoption("--stack")
     if kind in ("embedded", "secure"):
-        layout = Layout(secure=kind == "secure", quick=True)
+        layout = Layout(principals=PRINCIPALS if kind == "secure" else (), quick=True)
         with Stack(tmp_path_factory.mktemp("stack") / "state", layout=layout) as embedded:
             yield RunningStack(embedded.bootstrap, embedded.registry_url, embedded)
     elif kind == "docker":

@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from headrace.models.package import CHUNK_BYTES, Package, cut, digest
-from headrace.models.signing import sign
-from headrace.pipeline import Pipeline
-from headrace.records import ModelChunk
-from streams.retrain.export import INPUT, SCORES
+from headrace.declare.pipeline import Pipeline
+from headrace.jobs.train.export import INPUT, SCORES
+from headrace.models.package.package import CHUNK_BYTES, Package, cut, digest
+from headrace.models.package.signing import sign
+from headrace.schema.records import ModelChunk
 from tests.integration.platform import model_package
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from examples.flights.pipeline import flights
-from headrace.log.base import TopicPartition, read_all
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.records import (
+from headrace.consumers.forward.processor import Forward
+from headrace.consumers.forward.route import Route as Way
+from headrace.consumers.forward.shape import shapes
+from headrace.examples.flights.pipeline import flights
+from headrace.kafka.log import TopicPartition, read_all
+from headrace.kafka.memory import MemoryLog
+from headrace.schema.records import (
     Activated,
     Approval,
     DeadLetter,
@@ -27,11 +29,9 @@ from headrace.records import (
     RolledBack,
     Route,
 )
-from headrace.registry import MemoryRegistry
-from headrace.topics import TOPICS
-from streams.forward.processor import Forward
-from streams.forward.route import Route as Way
-from streams.forward.shape import shapes
+from headrace.schema.registry import MemoryRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.topics.table import TOPICS
 
 BEGIN = datetime(2013, 2, 1, tzinfo=UTC)
 SPAN = timedelta(days=90)
@@ -43,10 +43,10 @@ SCORED = 500
 """Features records of each partition."""
 
 
-def made(seed: int = 5) -> PipelineLog:
+def made(seed: int = 5) -> PipelineTopics:
     """The topics, filled."""
     chance = np.random.default_rng(seed)
-    topics = PipelineLog(flights, MemoryLog(), MemoryRegistry())
+    topics = PipelineTopics(flights, MemoryLog(), MemoryRegistry())
     topics.init()
     writer = topics.log.writer("made")
     writer.begin()
@@ -69,7 +69,7 @@ def made(seed: int = 5) -> PipelineLog:
     return topics
 
 
-def forward(topics: PipelineLog, way: Way) -> None:
+def forward(topics: PipelineTopics, way: Way) -> None:
     """Pass on all there is, as the processor does."""
     processor = Forward(topics, shapes(topics.pipeline, ""), way)
     partitions = [
@@ -87,7 +87,7 @@ def forward(topics: PipelineLog, way: Way) -> None:
     processor.close()
 
 
-def frames_of(topics: PipelineLog, name: str) -> dict[str, pl.DataFrame]:
+def frames_of(topics: PipelineTopics, name: str) -> dict[str, pl.DataFrame]:
     """Record type -> every record of it, with what its document's coordinates are."""
     found: dict[str, list[pl.DataFrame]] = {}
     for chunk in read_all(topics.log, topics.topic(name)):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.errors import Unavailable
-from headrace.log.base import Chunk, Log, Output, TopicPartition, read_all
-from headrace.log.processor import IDLE, Stateless, Step
+from headrace.kafka.log import Chunk, Log, Output, TopicPartition, read_all
+from headrace.worker.processor import IDLE, Stateless, Step
 
 DEAD = "dead"
 

@@ -35,10 +35,10 @@ from bench.sitting import FULL, QUICK, Sitting, load
 from bench.stack import SEGMENT, started
 from headrace.codec.topic import TopicCodec
 from headrace.errors import HeadraceError, StackError
-from headrace.log.base import TopicPartition, read_range
-from headrace.models.session import ScoringModel, runtime_fingerprint
-from headrace.registry import ConfluentRegistry
-from headrace.schemas import own_schema
+from headrace.kafka.log import TopicPartition, read_range
+from headrace.models.score.session import ScoringModel, runtime_fingerprint
+from headrace.schema.own import own_schema
+from headrace.schema.registry import ConfluentRegistry
 
 SINK = "bench.peers"
 RECORDS = 4_000_000

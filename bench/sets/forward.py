@@ -22,17 +22,17 @@ from bench.progress import SAMPLE_S, Ends, Rate, watch
 from bench.sitting import Sitting
 from bench.worker import Worker
 from headrace.config import Search
+from headrace.consumers.forward.engine import Engine
+from headrace.consumers.forward.fluentd.messages import messages
+from headrace.consumers.forward.rebuild import documents_of
+from headrace.consumers.forward.route import Documents
+from headrace.consumers.forward.setup import prepare
+from headrace.consumers.forward.shape import Shape, shapes
 from headrace.embedded.kafka import Layout
 from headrace.embedded.ports import HOST
 from headrace.embedded.stack import Stack
 from headrace.errors import StackError
-from headrace.log.pipeline_log import PipelineLog
-from streams.forward.engine import Engine
-from streams.forward.fluentd.messages import messages
-from streams.forward.rebuild import documents_of
-from streams.forward.route import Documents
-from streams.forward.setup import prepare
-from streams.forward.shape import Shape, shapes
+from headrace.topics.pipeline_topics import PipelineTopics
 
 RECORDS = 100_000
 WARM = 20_000
@@ -119,7 +119,7 @@ def _ready_made(how: str, where: str, file: Path) -> Rate:
     return Rate(**json.loads(done.stdout))
 
 
-def _documents(topics: PipelineLog, shape: Shape) -> Iterator[Documents]:
+def _documents(topics: PipelineTopics, shape: Shape) -> Iterator[Documents]:
     ends = topics.log.bounds(topics.topic("predictions"))
     for documents, _ in documents_of(topics, shape, {topics.tp("predictions", p): span for p, span in ends.items()}):
         yield documents

@@ -16,11 +16,11 @@ from bench.progress import Rate
 from bench.sitting import Sitting
 from headrace.config import load_settings
 from headrace.errors import StackError
-from headrace.log.kafka import KafkaLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.records import OffsetRange
-from headrace.registry import ConfluentRegistry
-from streams.retrain.dataset import part, read_examples
+from headrace.jobs.train.dataset import part, read_examples
+from headrace.kafka.cluster import KafkaLog
+from headrace.schema.records import OffsetRange
+from headrace.schema.registry import ConfluentRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 
 TIMEOUT_S = 120
 
@@ -52,7 +52,7 @@ def main() -> None:
     """Read every example of the pipeline named into a matrix; print ``{"records": ..., "seconds": ...}``."""
     bootstrap, registry, name = sys.argv[1:]
     settings = load_settings(bootstrap=bootstrap, registry_url=registry)
-    topics = PipelineLog(declared(name), KafkaLog(settings, "bench"), ConfluentRegistry(settings))
+    topics = PipelineTopics(declared(name), KafkaLog(settings, "bench"), ConfluentRegistry(settings))
     topics.codec("examples").prepare()
     bounds = topics.log.bounds(topics.topic("examples"))
     ranges = [OffsetRange(partition=p, start=start, stop=stop) for p, (start, stop) in bounds.items()]

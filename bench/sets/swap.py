@@ -18,7 +18,7 @@ from bench.process import Process
 from bench.progress import Ends
 from bench.sitting import FULL, Sitting, load
 from bench.worker import MB, Worker
-from headrace.models.package import Package
+from headrace.models.package.package import Package
 
 SPAN_S = 0.1
 SWAPS = 100

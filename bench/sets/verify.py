@@ -14,12 +14,12 @@ from bench.sitting import Sitting
 from bench.worker import WARM, Worker
 from headrace.config import load_settings
 from headrace.errors import StackError
-from headrace.log.kafka import KafkaLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.signing import Trust
+from headrace.kafka.cluster import KafkaLog
+from headrace.models.package.signing import Trust
 from headrace.progress import Progress
-from headrace.registry import ConfluentRegistry
-from headrace.replay.verify import verify as replay
+from headrace.query.replay.verify import verify as replay
+from headrace.schema.registry import ConfluentRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 
 TIMEOUT_S = 120
 LIVE = "infer_linear_txn100"
@@ -63,7 +63,7 @@ def main() -> int:
     """Verify the pipeline named; print ``{"records": ..., "seconds": ...}``, or what differs."""
     bootstrap, registry, name = sys.argv[1:]
     settings = load_settings(bootstrap=bootstrap, registry_url=registry)
-    topics = PipelineLog(declared(name), KafkaLog(settings, "bench"), ConfluentRegistry(settings))
+    topics = PipelineTopics(declared(name), KafkaLog(settings, "bench"), ConfluentRegistry(settings))
     clock = Clock()
     found = replay(topics, Trust(unsigned=True), progress=clock)
     if not found.ok or clock.began is None:

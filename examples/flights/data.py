@@ -13,8 +13,8 @@ from pathlib import Path
 
 import polars as pl
 
-from examples.flights.pipeline import flights
 from headrace.codec.types import polars_schema
+from headrace.examples.flights.pipeline import flights
 
 NOTICE = timedelta(hours=2)
 NEW_YORK = "America/New_York"

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from headrace.windows import Window, rolling_sums
+from headrace.declare.windows import Window, rolling_sums
 
 LATE_MINUTES = 15
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from examples.flights.features import USUAL_WEATHER, features, labels
-from headrace.pipeline import Binary, Drift, Pipeline, Training, schema
+from headrace.declare.drift import Drift
+from headrace.declare.pipeline import Pipeline
+from headrace.declare.raw_schema import schema
+from headrace.declare.target import Binary
+from headrace.declare.training import Training
+from headrace.examples.flights.features import USUAL_WEATHER, features, labels
 
 flights = Pipeline(
     name="flights",

@@ -9,9 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from headrace.audit.audit import audit as judge
-from headrace.audit.report import RULES, Report
-from headrace.audit.scope import Window
 from headrace.cli.connect import (
     JsonOption,
     KafkaOption,
@@ -26,8 +23,11 @@ from headrace.cli.extras import platform_module
 from headrace.cli.progress import Bar
 from headrace.cli.times import window
 from headrace.config import Settings
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.signing import Trust
+from headrace.models.package.signing import Trust
+from headrace.query.audit.audit import audit as judge
+from headrace.query.audit.report import RULES, Report
+from headrace.query.audit.scope import Window
+from headrace.topics.pipeline_topics import PipelineTopics
 
 SHOWN = 50
 
@@ -69,7 +69,7 @@ def audit(
     judged = window(since, until)
     settings = settings_from(kafka, registry, state, x)
     there = open_pipeline(pipeline, settings)
-    again = platform_module("streams.recompute").recompute if recompute else None
+    again = platform_module("headrace.runner.recompute").recompute if recompute else None
     with Bar() as bar:
         report = judge(there, again, Trust.of(settings), judged, bar, replay=recompute)
         if search:
@@ -82,10 +82,10 @@ def audit(
         raise typer.Exit(1)
 
 
-def hold_to_search(topics: PipelineLog, settings: Settings, report: Report, judged: Window, bar: Bar) -> None:
+def hold_to_search(topics: PipelineTopics, settings: Settings, report: Report, judged: Window, bar: Bar) -> None:
     """The audit's last rule, which needs the search engine."""
     shape, engine, indexed = (
-        platform_module(f"streams.forward.{n}", "forward") for n in ("shape", "engine", "indexed")
+        platform_module(f"headrace.consumers.forward.{n}", "forward") for n in ("shape", "engine", "indexed")
     )
     there = engine.Engine(settings.search)
     try:

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from headrace.config import ADMIN, Settings, load_settings
+from headrace.declare.find import find_pipeline
 from headrace.errors import ConfigError
-from headrace.finding import find_pipeline
-from headrace.log.kafka import KafkaLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.registry import ConfluentRegistry
+from headrace.kafka.cluster import KafkaLog
+from headrace.schema.registry import ConfluentRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 
 PipelineName = Annotated[
     str,
@@ -52,7 +52,7 @@ def settings_from(
     return settings.model_copy(update={"kafka": given}).located().as_principal(principal)
 
 
-def open_pipeline(name: str, settings: Settings, client: str = "headrace-cli") -> PipelineLog:
+def open_pipeline(name: str, settings: Settings, client: str = "headrace-cli") -> PipelineTopics:
     """A pipeline on the cluster the settings name."""
     pipeline = find_pipeline(name, settings)
-    return PipelineLog(pipeline, KafkaLog(settings, client), ConfluentRegistry(settings))
+    return PipelineTopics(pipeline, KafkaLog(settings, client), ConfluentRegistry(settings))

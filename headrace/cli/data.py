@@ -25,7 +25,7 @@ from headrace.cli.extras import platform_module
 from headrace.cli.progress import Bar
 from headrace.cli.times import span_given, time_given
 from headrace.errors import ConfigError
-from headrace.models.catalog import published
+from headrace.governance.catalog import published
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="FOLDER", help="Folder of the versions (default: setting data_folder).")
@@ -69,8 +69,8 @@ def snapshot(
 
     The version's name follows from its ranges and its records: made again, it is the same, and is not written twice.
     """
-    made = platform_module("streams.versions.snapshot", "data")
-    choose = platform_module("streams.versions.ranges", "data")
+    made = platform_module("headrace.jobs.versions.snapshot", "data")
+    choose = platform_module("headrace.jobs.versions.ranges", "data")
     made.check_dataset(dataset)
     if ranges is not None and at is not None:
         raise ConfigError("--ranges and --at: give one of them")
@@ -117,8 +117,8 @@ def restore(
     The whole version is verified before anything is written, and the topic is read back at the end. Interrupted, a
     restore to the default topic goes on when it is run again; a topic named with --to must be empty.
     """
-    back = platform_module("streams.versions.restore", "data")
-    platform_module("streams.versions.snapshot", "data").check_dataset(dataset)
+    back = platform_module("headrace.jobs.versions.restore", "data")
+    platform_module("headrace.jobs.versions.snapshot", "data").check_dataset(dataset)
     settings = settings_from(kafka, registry, state, x)
     there = open_pipeline(pipeline, settings)
     folder = _folder(data, settings.data_folder)
@@ -154,7 +154,7 @@ def retention(
     rejected. Run it more often than SPAN; it can be repeated and killed. Where DVC has a default remote, archives are
     pushed.
     """
-    guard = platform_module("streams.versions.retention", "data")
+    guard = platform_module("headrace.jobs.versions.retention", "data")
     span = span_given("--within", within)
     settings = settings_from(kafka, registry, state, x)
     there = open_pipeline(pipeline, settings)
@@ -208,7 +208,7 @@ def data(
 
 
 def _folder(given: Path | None, setting: Path) -> Any:
-    return platform_module("streams.versions.folder", "data").DataFolder(given or setting)
+    return platform_module("headrace.jobs.versions.folder", "data").DataFolder(given or setting)
 
 
 def _row(version: Any, models: list[Any]) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def _row(version: Any, models: list[Any]) -> dict[str, Any]:
 
 def _show_diff(folder: Any, pipeline: str, names: tuple[str, str], as_json: bool) -> None:
     """Both versions are verified first: a comparison with what was tampered with says nothing."""
-    verify = platform_module("streams.versions.verify", "data")
+    verify = platform_module("headrace.jobs.versions.verify", "data")
     found = [folder.find(pipeline, name) for name in names]
     if found[0].dataset != found[1].dataset:
         datasets = f"{found[0].dataset} and {found[1].dataset}"
@@ -242,7 +242,7 @@ def _show_diff(folder: Any, pipeline: str, names: tuple[str, str], as_json: bool
     with Bar() as bar:
         places = [folder.fetched(version) for version in found]
         sides = [(place, verify.verified(place, bar)) for place in places]
-    told = platform_module("streams.versions.diff", "data").diff(*sides)
+    told = platform_module("headrace.jobs.versions.diff", "data").diff(*sides)
     plain = told.plain()
     if as_json:
         typer.echo(json.dumps(plain))

@@ -22,16 +22,17 @@ from headrace.cli.connect import (
     open_pipeline,
     settings_from,
 )
-from headrace.dead.letters import Letters, Place, dead_letters, source
-from headrace.dead.partial import Partial, decode_partly
-from headrace.dead.retry import retry as put_back
+from headrace.client.retry import retry as put_back
 from headrace.errors import ConfigError
-from headrace.records import DeadLetter
+from headrace.kafka.coordinate import Coordinate
+from headrace.query.dead.letters import Letters, dead_letters, source
+from headrace.query.dead.partial import Partial, decode_partly
+from headrace.schema.records import DeadLetter
 
 ROW = 16
 """Bytes shown on a line."""
 BYTES_SHOWN = 512
-WherePlace = Annotated[str, typer.Argument(metavar="P:OFFSET", help="The dead letter, as `dead list` names it.")]
+LetterCoordinate = Annotated[str, typer.Argument(metavar="P:OFFSET", help="The dead letter, as `dead list` names it.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +86,7 @@ def list_letters(
 
 def show(
     pipeline: PipelineName,
-    letter: WherePlace,
+    letter: LetterCoordinate,
     kafka: KafkaOption = None,
     registry: RegistryOption = None,
     state: StateOption = None,
@@ -94,7 +95,7 @@ def show(
 ) -> None:
     """Show one dead letter: its record decoded as far as it goes, the byte where it fails, and its bytes."""
     there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
-    found, place = dead_letters(there), Place.read(letter)
+    found, place = dead_letters(there), Coordinate.parse(letter, "a dead letter", "headrace dead list")
     dead = found[place]
     partial = decode_partly(dead.value, there.registry)
     retried = found.retries.get(place)
@@ -156,7 +157,7 @@ def retry(
     that was retried before is refused, and said to be.
     """
     there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
-    places = [Place.read(text) for text in letters or ()]
+    places = [Coordinate.parse(text, "a dead letter", "headrace dead list") for text in letters or ()]
     if stage or code:
         found = dead_letters(there)
         places += [place for place in _chosen(found, stage, code) if place not in found.retries]
@@ -168,7 +169,7 @@ def retry(
     typer.echo(f"{len(traces)} records put back")
 
 
-def _chosen(found: Letters, stage: str | None, code: str | None) -> dict[Place, DeadLetter]:
+def _chosen(found: Letters, stage: str | None, code: str | None) -> dict[Coordinate, DeadLetter]:
     return {
         place: letter
         for place, letter in found.letters.items()

@@ -23,8 +23,8 @@ from headrace.cli.connect import (
 from headrace.cli.extras import platform_module
 from headrace.cli.progress import Bar
 from headrace.config import load_settings
+from headrace.declare.find import find_pipeline
 from headrace.errors import ConfigError
-from headrace.finding import find_pipeline
 
 SHOWN = 5
 """Refusals that are printed."""
@@ -82,7 +82,8 @@ def forward(
     settings = settings_from(kafka, registry, state, x)
     topics = open_pipeline(pipeline, settings)
     parts = {
-        n: platform_module(f"streams.forward.{n}", "forward") for n in ("shape", "engine", "setup", "rebuild", "state")
+        n: platform_module(f"headrace.consumers.forward.{n}", "forward")
+        for n in ("shape", "engine", "setup", "rebuild", "state")
     }
     shapes = parts["shape"].shapes(topics.pipeline, settings.forward_secret)
     if unknown := [t for t in topic or [] if t not in shapes]:
@@ -110,7 +111,9 @@ def forward(
 
 def _write_dashboards(pipeline: str, file: Path) -> None:
     """Needs neither Kafka nor a search engine: what is declared says it all."""
-    made = platform_module("streams.forward.kibana.export", "forward").export(find_pipeline(pipeline, load_settings()))
+    made = platform_module("headrace.consumers.forward.kibana.export", "forward").export(
+        find_pipeline(pipeline, load_settings())
+    )
     try:
         file.write_text(made)
     except OSError as e:

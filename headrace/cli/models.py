@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,11 +21,10 @@ from headrace.cli.connect import (
     settings_from,
 )
 from headrace.errors import ConfigError
-from headrace.models.catalog import Governance, governance, published
-from headrace.models.signing import MODEL, SIGNATURE, lay_out
-from headrace.models.topic import fetch
-from headrace.orders import resolve
-from headrace.records import ModelManifest
+from headrace.governance.catalog import published, resolve_model
+from headrace.models.package.signing import MODEL, SIGNATURE, lay_out
+from headrace.models.package.topic import fetch
+from headrace.query.models import model_views
 
 
 def register(app: typer.Typer) -> None:
@@ -46,8 +45,7 @@ def list_models(
 ) -> None:
     """Show every model: what it was made of, its figures, its gates, and where its rule began."""
     there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
-    decided = governance(there)
-    rows = [model_row(p.manifest, decided) for p in published(there).values()]
+    rows = [view.plain() for view in model_views(there)]
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -73,37 +71,9 @@ def list_models(
             f"{row['metrics']['log_loss']:.4f}",
             f"{row['metrics']['auc']:.4f}",
             gates or "not yet",
-            row["state"],
+            f"{row['state']}: {row['detail']}" if row["detail"] else row["state"],
         )
     Console().print(table)
-
-
-def model_row(manifest: ModelManifest, decided: Governance) -> dict[str, Any]:
-    """What is known of a model, as plain data."""
-    model_id = manifest.model_id
-    activations = [a for a in decided.activations.values() if a.policy.champion == model_id]
-    in_force = decided.in_force
-    if in_force is not None and in_force.policy.champion == model_id:
-        state = "champion"
-    elif in_force is not None and model_id in in_force.policy.models:
-        state = "shadow or candidate"
-    elif model_id in decided.rejected:
-        state = f"rejected: {decided.rejected[model_id].reason}"
-    else:
-        state = "retired" if activations else "waits for approval"
-    return {
-        "id": model_id,
-        "trigger": manifest.lineage.trigger_reason,
-        "examples": manifest.lineage.records,
-        "algorithm": manifest.algorithm,
-        "metrics": manifest.metrics,
-        "gates": {g.gate: g.passed for g in decided.gates.get(model_id, {}).values()},
-        "state": state,
-        "markers": [
-            {"activation": a.activation_id, "reason": a.reason, "offsets": {m.partition: m.offset for m in a.markers}}
-            for a in activations
-        ],
-    }
 
 
 def export(
@@ -122,7 +92,7 @@ def export(
     """
     there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
     models = published(there)
-    found = models[resolve(models, model)]
+    found = models[resolve_model(models, model)]
     if (to / MODEL).exists():
         raise ConfigError(f"{to / MODEL} is there already: name another folder")
     folder = lay_out(fetch(there, there.log, found.manifest, found.offset), to)

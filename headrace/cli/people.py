@@ -18,8 +18,13 @@ from headrace.cli.connect import (
     open_pipeline,
     settings_from,
 )
-from headrace.models.catalog import governance, published
-from headrace.orders import order_approval, order_rejection, order_rollback, order_training, resolve
+from headrace.governance.decisions import (
+    order_approval,
+    order_rejection,
+    order_rollback,
+    order_training,
+    shown_evidence,
+)
 
 ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="Model id, or as much of its start as is unique.")]
 By = Annotated[str, typer.Option("--by", help="Who decides (default: the user logged in).")]
@@ -63,14 +68,22 @@ def approve(
 ) -> None:
     """Approve a candidate on the evidence of its gates, which is shown first. It then comes into force."""
     there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
-    model_id = resolve(published(there), model)
-    table = Table("gate", "verdict", "mode", "finding", title=f"evidence for {model_id[:12]}")
-    for result in governance(there).gates.get(model_id, {}).values():
+    shown = shown_evidence(there, model)
+    table = Table("gate", "verdict", "mode", "finding", title=f"evidence {shown.hash[:12]} for {shown.model_id[:12]}")
+    for result in shown.gates:
         table.add_row(result.gate, "passed" if result.passed else "FAILED", result.mode, result.summary)
     Console().print(table)
     if not yes and not typer.confirm("approve on this evidence?"):
         raise typer.Exit(1)
-    approval = order_approval(there, model_id, by or getpass.getuser(), shadows=shadow or (), share=share, note=note)
+    approval = order_approval(
+        there,
+        shown.model_id,
+        by or getpass.getuser(),
+        evidence=shown.hash,
+        shadows=shadow or (),
+        share=share,
+        note=note,
+    )
     evidence = approval.evidence_hash[:12]
     typer.echo(f"approved by {approval.by} on evidence {evidence}; `headrace models list` shows when it rules")
 

@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from headrace.acls import PRODUCER
 from headrace.cli.connect import (
     KafkaOption,
     PipelineName,
@@ -20,6 +19,7 @@ from headrace.cli.connect import (
     settings_from,
 )
 from headrace.cli.extras import platform_module
+from headrace.topics.parties import PRODUCER
 
 SHOWN = 20
 
@@ -46,9 +46,9 @@ def push(
     Every row is held to the pipeline's schema at the door. A row that does not fit is reported with its file
     and line, and kept as a dead letter; the others go on. Exits with 1 where there was such a row.
     """
-    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x, principal=PRODUCER))
-    producers = platform_module("producers.files")
-    pacing = platform_module("producers.pacing")
+    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x, principal=PRODUCER.name))
+    producers = platform_module("headrace.producers.files")
+    pacing = platform_module("headrace.producers.pacing")
     console = Console(stderr=True)
     pace = pacing.Pace(there.pipeline.event_time, rate=rate, speed=speed) if rate or speed else None
     sent = bad = 0

@@ -21,8 +21,7 @@ from headrace.cli.connect import (
 )
 from headrace.cli.data import DataOption
 from headrace.cli.extras import platform_module
-from headrace.models.catalog import published
-from headrace.orders import resolve
+from headrace.governance.catalog import published, resolve_model
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +47,8 @@ def reproduce(
     settings = settings_from(kafka, registry, state, x)
     there = open_pipeline(pipeline, settings)
     models = published(there, settled=True)
-    manifest = models[resolve(models, model)].manifest
-    module, sources = platform_module("streams.retrain.reproduce"), platform_module("streams.retrain.source")
+    manifest = models[resolve_model(models, model)].manifest
+    module, sources = platform_module("headrace.jobs.reproduce"), platform_module("headrace.jobs.train.source")
     source, chunks = sources.examples_of(there, manifest.lineage, data or settings.data_folder)
     with Console(stderr=True).status(f"making {manifest.model_id[:12]} again") as status:
         found = module.reproduce(there, manifest, chunks, status.update)

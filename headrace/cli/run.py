@@ -18,9 +18,8 @@ from headrace.cli.connect import (
     open_pipeline,
     settings_from,
 )
-from headrace.cli.extras import platform_module
-from headrace.errors import ConfigError
-from headrace.service import log_lines, run_service, worker_name
+from headrace.runner.processors import WorkerContext, build, processor_spec
+from headrace.worker.service import log_lines, run_service, worker_name
 
 
 def register(app: typer.Typer) -> None:
@@ -46,17 +45,15 @@ def run(
     x: PropertyOption = None,
 ) -> None:
     """Run a processor until SIGTERM or Ctrl-C. Its open transaction is then committed or given up."""
-    build = platform_module("streams.build")
-    if processor not in build.PROCESSORS:
-        raise ConfigError(f"no processor {processor!r}; there are: {', '.join(build.PROCESSORS)}")
+    processor_spec(processor)
     if workers > 1:
         raise typer.Exit(_several(workers, worker_id or processor))
     worker = worker_id or worker_name(processor)
     log_lines(worker)
     settings = settings_from(kafka, registry, state, x, principal=processor)
     topics = open_pipeline(pipeline, settings, worker)
-    place = build.Place(topics, topics.log, settings, pipeline, worker)
-    loop = build.build(processor, place, commit_ms / 1000)
+    context = WorkerContext(topics, topics.log, settings, pipeline, worker)
+    loop = build(processor, context, commit_ms / 1000)
     run_service(loop, {"pipeline": topics.pipeline.name, "processor": processor, "worker": worker}, host, port)
 
 

@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from headrace.acls import rules
 from headrace.cli.connect import (
     JsonOption,
     KafkaOption,
@@ -20,7 +19,10 @@ from headrace.cli.connect import (
     open_pipeline,
     settings_from,
 )
-from headrace.topics import TOPICS
+from headrace.runner.processors import PARTIES, PROCESSORS
+from headrace.topics.acls import rules
+from headrace.topics.parties import readers, writers
+from headrace.topics.table import TOPICS
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +50,7 @@ def init(
     if acls is None:
         acls = settings.kafka.get("security.protocol", "").startswith("SASL")
     if acls:
-        wanted = rules(there.pipeline)
+        wanted = rules(there.pipeline, PROCESSORS.values())
         there.log.grant(wanted)
         typer.echo(f"{len(wanted)} ACLs in place for {len({r.principal for r in wanted})} principals")
 
@@ -82,8 +84,8 @@ def topics(
         table.add_row(
             there.topic(name),
             ", ".join(topic.records),
-            ", ".join(topic.writers),
-            ", ".join(topic.readers),
+            ", ".join(writers(name, PARTIES)),
+            ", ".join(readers(name, PARTIES)),
             topic.retention,
             offsets,
         )

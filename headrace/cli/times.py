@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from headrace.audit.scope import Window
 from headrace.errors import ConfigError
-from headrace.replay.bounds import Bounds, Edge
+from headrace.query.audit.scope import Window
+from headrace.query.replay.bounds import Bounds, Edge
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

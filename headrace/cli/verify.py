@@ -11,12 +11,12 @@ from rich.table import Column, Table
 from headrace.cli.connect import open_pipeline
 from headrace.cli.progress import Bar
 from headrace.config import Settings
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.session import runtime, runtime_fingerprint
-from headrace.models.signing import Trust
-from headrace.replay.bounds import Bounds
-from headrace.replay.verify import Verification
-from headrace.replay.verify import verify as replay
+from headrace.models.package.signing import Trust
+from headrace.models.score.session import runtime, runtime_fingerprint
+from headrace.query.replay.bounds import Bounds
+from headrace.query.replay.verify import Verification
+from headrace.query.replay.verify import verify as replay
+from headrace.topics.pipeline_topics import PipelineTopics
 
 SHOWN = 50
 
@@ -34,7 +34,7 @@ def verify(pipeline: str, settings: Settings, bounds: Bounds, as_json: bool) -> 
         raise typer.Exit(1)
 
 
-def _show(found: Verification, there: PipelineLog) -> None:
+def _show(found: Verification, there: PipelineTopics) -> None:
     console = Console()
     number = {"justify": "right"}
     table = Table(
@@ -58,7 +58,7 @@ def _show(found: Verification, there: PipelineLog) -> None:
         console.print("[bold red]the log and its replay disagree[/]")
 
 
-def _notes(console: Console, found: Verification, there: PipelineLog) -> None:
+def _notes(console: Console, found: Verification, there: PipelineTopics) -> None:
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False)
 

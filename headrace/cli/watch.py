@@ -20,9 +20,10 @@ from headrace.cli.connect import (
     open_pipeline,
     settings_from,
 )
+from headrace.cli.watch_screen import screen
 from headrace.errors import Unavailable
-from headrace.watch.look import Watch
-from headrace.watch.screen import screen
+from headrace.query.watch.look import Watch
+from headrace.runner.processors import PROCESSORS
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +47,7 @@ def watch(
     With --json, one object a line for each look.
     """
     settings = settings_from(kafka, registry, state, x)
-    under = Watch(open_pipeline(pipeline, settings, "headrace-watch"))
+    under = Watch(open_pipeline(pipeline, settings, "headrace-watch"), tuple(PROCESSORS))
     console = Console()
     try:
         if once:

@@ -9,13 +9,13 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from headrace.audit.scope import Window
 from headrace.cli.connect import open_pipeline
 from headrace.cli.extras import platform_module
 from headrace.cli.progress import Bar
 from headrace.config import Settings
 from headrace.errors import ConfigError
-from headrace.models.signing import Trust
+from headrace.models.package.signing import Trust
+from headrace.query.audit.scope import Window
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def what_if(pipeline: str, settings: Settings, model: str, window: Window, thres
     """
     if ways.html is not None:
         _writable(ways.html)
-    page = platform_module("streams.whatif.page") if ways.html else None
-    ask, screen = platform_module("streams.whatif.run"), platform_module("streams.whatif.screen")
+    page = platform_module("headrace.jobs.whatif.page") if ways.html else None
+    ask, screen = platform_module("headrace.jobs.whatif.run"), platform_module("headrace.cli.whatif_screen")
     there = open_pipeline(pipeline, settings)
     with Bar() as bar:
         report = ask.what_if(there, model, Trust.of(settings), window, threshold, bar)

@@ -22,9 +22,9 @@ from headrace.cli.connect import (
 )
 from headrace.cli.extras import platform_module
 from headrace.cli.progress import Bar
-from headrace.models.signing import Trust
-from headrace.why.find import find
-from headrace.why.story import STANDS, Checked, Story, tell
+from headrace.models.package.signing import Trust
+from headrace.query.why.find import find
+from headrace.query.why.story import STANDS, Checked, Story, tell
 
 GONE = "no longer on the log"
 
@@ -52,7 +52,7 @@ def why(
     """
     settings = settings_from(kafka, registry, state, x)
     there = open_pipeline(pipeline, settings)
-    again = platform_module("streams.recompute").features_of
+    again = platform_module("headrace.runner.recompute").features_of
     with Bar() as bar:
         place, others = find(there, asked, bar)
     story = tell(there, place, Trust.of(settings), again, others)

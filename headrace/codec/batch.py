@@ -9,7 +9,7 @@ import numpy as np
 from headrace.codec import ops
 from headrace.codec.column import BytesColumn, Octets, gather, read_only
 from headrace.codec.decode_kernel import decode
-from headrace.codec.program import Program
+from headrace.codec.decoder import Program
 from headrace.codec.tree import Layout, Node
 
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]

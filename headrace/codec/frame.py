@@ -9,9 +9,9 @@ import polars as pl
 
 from headrace.codec.batch import Bools
 from headrace.codec.column import BytesColumn
+from headrace.codec.encoder import Cells
 from headrace.codec.tree import Layout, Node
 from headrace.codec.types import polars_type_of
-from headrace.codec.writing import Cells
 
 
 def fill_from_frame(cells: Cells, layout: Layout, frame: pl.DataFrame) -> None:

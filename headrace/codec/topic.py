@@ -23,17 +23,17 @@ from pydantic import ValidationError
 from headrace.codec import arrow, ops
 from headrace.codec.batch import Batch, Matrix
 from headrace.codec.column import BytesColumn
+from headrace.codec.decoder import Program, compile_decoder
+from headrace.codec.encoder import Cells, ColumnValues, compile_encoder, fill
 from headrace.codec.frame import fill_from_frame
 from headrace.codec.headers import read_headers
-from headrace.codec.program import Program, compile_decoder
 from headrace.codec.tree import Layout, Node
 from headrace.codec.types import polars_schema
 from headrace.codec.wire import HEADER, Code, header
-from headrace.codec.writing import Cells, ColumnValues, compile_encoder, fill
 from headrace.errors import SchemaError
-from headrace.records import CONTROL_RECORDS, Record
-from headrace.registry import Registry, subject_of
-from headrace.schemas import full_name
+from headrace.schema.own import full_name
+from headrace.schema.records import CONTROL_RECORDS, Record
+from headrace.schema.registry import Registry, subject_of
 
 Schema = dict[str, Any]
 Codes = np.ndarray[tuple[int], np.dtype[np.int8]]

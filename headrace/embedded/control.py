@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -31,8 +32,12 @@ def status(state: Path) -> Description:
     return cast(Description, {**NOTHING, **written})
 
 
-def up(state: Path, *, fresh: bool, secure: bool = False, with_search: bool = False, console: Console) -> Description:
+def up(
+    state: Path, *, fresh: bool, principals: Sequence[str] = (), with_search: bool = False, console: Console
+) -> Description:
     """Start a stack that goes on after this process; returns when it is ready.
+
+    With ``principals``, Kafka authenticates, and each of them has a password.
 
     Raises:
         StackError: it did not start (the message is the supervisor's), or one runs and ``fresh`` is asked for,
@@ -43,8 +48,10 @@ def up(state: Path, *, fresh: bool, secure: bool = False, with_search: bool = Fa
     if running["kafka"] is not None:
         if fresh:
             raise StackError(f"a stack runs in {state}: `headrace down` first, then `headrace up --fresh`")
-        if secure and not running["secure"]:
-            raise StackError(f"a stack runs in {state} that asks nobody who speaks: `headrace down` first")
+        if principals and not running["secure"]:
+            raise StackError(
+                f"a stack runs in {state} without authentication: `headrace down` first, then `headrace up --secure`"
+            )
         if with_search and running["search"] is None:
             raise StackError(
                 f"a stack runs in {state} without a search engine: `headrace down` first, then "
@@ -58,7 +65,7 @@ def up(state: Path, *, fresh: bool, secure: bool = False, with_search: bool = Fa
     folder.release()
     with folder.supervisor_log.open("wb") as log:
         process = subprocess.Popen(
-            supervisor.command(state, fresh=fresh, secure=secure, search=with_search),
+            supervisor.command(state, fresh=fresh, principals=principals, search=with_search),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

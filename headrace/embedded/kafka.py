@@ -64,14 +64,20 @@ class Layout:
         quick: they compile their code quickly and not as well.
         through: port that a second listener of the first broker gives out as its address: for clients that
             reach it by another way, a proxy or a tunnel; 0: there is none.
-        secure: it speaks TLS, asks who speaks, and lets each do what ACLs allow.
+        principals: who gets a password; with any, Kafka speaks TLS, authenticates its clients, and lets each do what
+            ACLs allow. None: it is open to all.
     """
 
     brokers: int = 1
     heap_mb: int = 512
     quick: bool = False
     through: int = 0
-    secure: bool = False
+    principals: tuple[str, ...] = ()
+
+    @property
+    def secure(self) -> bool:
+        """Whether clients must authenticate."""
+        return bool(self.principals)
 
     @property
     def listener(self) -> str:
@@ -86,7 +92,7 @@ def start(jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], lay
         StackError: the storage cannot be formatted.
     """
     folder = state.broker(node)
-    own = broker_settings(state) if layout.secure else {}
+    own = broker_settings(state, layout.principals) if layout.secure else {}
     settings = _write_settings(folder, ports, layout, node, own)
     java = [*JAVA, LOG_LEVEL, "-cp", ":".join(map(str, jars))]
     name = "Kafka" if layout.brokers == 1 else f"Kafka broker {node}"

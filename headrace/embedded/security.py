@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from headrace.config import ADMIN, CLIENTS, PRINCIPALS
+from headrace.config import ADMIN, CLIENTS
 from headrace.embedded.ports import HOST
 from headrace.embedded.state import StateFolder
 
@@ -25,21 +26,31 @@ _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 _Key = ec.EllipticCurvePrivateKey
 
 
-def prepare(state: StateFolder) -> None:
+def prepare(state: StateFolder, principals: Sequence[str]) -> None:
     """Make the authority, the broker's certificate and everybody's credentials, where they are not there yet.
 
     The authority's own key is not kept: nothing else is ever signed with it.
     """
     folder = state.secure
     if (folder / "ready").exists():
-        return
+        return _give_passwords(folder, principals)
     (folder / CLIENTS).mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     authority, key = _certificate("headrace's own authority", None, None)
     broker, broker_key = _certificate(HOST, authority, key)
     _write(folder / "ca.pem", _pem(authority))
     _write(folder / "broker.pem", _private(broker_key) + _pem(broker) + _pem(authority))
-    for principal in (BROKER, *PRINCIPALS):
+    _give_passwords(folder, principals)
+    (folder / "ready").touch()
+    return None
+
+
+def _give_passwords(folder: Path, principals: Sequence[str]) -> None:
+    """Make the credentials of those who have none yet."""
+    for principal in (BROKER, *principals):
+        file = folder / CLIENTS / f"{principal}.json"
+        if file.exists():
+            continue
         properties = {
             "security.protocol": "SASL_SSL",
             "sasl.mechanisms": "PLAIN",
@@ -47,8 +58,7 @@ def prepare(state: StateFolder) -> None:
             "sasl.password": secrets.token_urlsafe(24),
             "ssl.ca.location": str(folder / "ca.pem"),
         }
-        _write(folder / CLIENTS / f"{principal}.json", json.dumps(properties).encode())
-    (folder / "ready").touch()
+        _write(file, json.dumps(properties).encode())
 
 
 def credentials(state: StateFolder, principal: str) -> dict[str, str]:
@@ -57,9 +67,9 @@ def credentials(state: StateFolder, principal: str) -> dict[str, str]:
     return found
 
 
-def broker_settings(state: StateFolder) -> dict[str, str]:
+def broker_settings(state: StateFolder, principals: Sequence[str]) -> dict[str, str]:
     """Kafka's own settings for all this. Every listener is closed to those without a password, the controller's too."""
-    passwords = {p: credentials(state, p)["sasl.password"] for p in (BROKER, *PRINCIPALS)}
+    passwords = {p: credentials(state, p)["sasl.password"] for p in (BROKER, *principals)}
     known = " ".join(f'user_{name}="{password}"' for name, password in passwords.items())
     itself = f'username="{BROKER}" password="{passwords[BROKER]}"'
     return {

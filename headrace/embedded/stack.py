@@ -151,7 +151,7 @@ class Stack:
                 self._fresh = False
             self._state.provide_key()
             if self._layout.secure:
-                security.prepare(self._state)
+                security.prepare(self._state, self._layout.principals)
             self._ports = ports.choose(self._state.ports, self._layout.brokers)
             if self._with_registry:
                 self._registry = registry.start(self._installed.registry, self._state, self._ports)

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -17,19 +18,20 @@ MODULE = "headrace.embedded.supervisor"
 CHECK_S = 0.5
 
 
-def command(state: Path, *, fresh: bool, secure: bool, search: bool) -> list[str]:
+def command(state: Path, *, fresh: bool, principals: Sequence[str], search: bool) -> list[str]:
     """How a supervisor is started; it writes to its standard output why it stopped."""
-    flags = {"--fresh": fresh, "--secure": secure, "--search": search}
-    return [sys.executable, "-m", MODULE, str(state.resolve()), *(flag for flag, given in flags.items() if given)]
+    flags = {"--fresh": fresh, "--search": search}
+    given = [flag for flag, wanted in flags.items() if wanted]
+    return [sys.executable, "-m", MODULE, str(state.resolve()), *given, *(f"--principal={p}" for p in principals)]
 
 
-def serve(state: Path, *, fresh: bool, secure: bool, search: bool) -> None:
+def serve(state: Path, *, fresh: bool, principals: Sequence[str], search: bool) -> None:
     """Run a stack until SIGTERM.
 
     Raises:
         HeadraceError: it did not start, or a server died; the others are stopped.
     """
-    with Stack(state, fresh=fresh, search=search, layout=Layout(secure=secure)) as stack:
+    with Stack(state, fresh=fresh, search=search, layout=Layout(principals=tuple(principals))) as stack:
         engine = [stack.search_url] if search else []
         print(f"ready: {' and '.join([stack.bootstrap, stack.registry_url, *engine])}", flush=True)
         while True:
@@ -43,17 +45,17 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    """``python -m headrace.embedded.supervisor STATE [--fresh] [--secure] [--search]``"""
+    """``python -m headrace.embedded.supervisor STATE [--fresh] [--search] [--principal NAME]...``"""
     parser = argparse.ArgumentParser()
     parser.add_argument("state", type=Path)
     parser.add_argument("--fresh", action="store_true")
-    parser.add_argument("--secure", action="store_true")
     parser.add_argument("--search", action="store_true")
+    parser.add_argument("--principal", action="append", default=[], help="authenticate, and give this one a password")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        serve(given.state, fresh=given.fresh, secure=given.secure, search=given.search)
+        serve(given.state, fresh=given.fresh, principals=given.principal, search=given.search)
     except HeadraceError as e:
         print(e, flush=True)
         return e.exit_code

@@ -15,15 +15,15 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from headrace.errors import HeadraceError, ModelRejected, Unavailable
-from headrace.log.base import Log, TopicPartition
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models import trees_kernel
-from headrace.models.policy import Marked, PolicyTimeline
-from headrace.models.session import ScoringModel
-from headrace.models.signing import Trust
-from headrace.models.topic import fetch
-from headrace.models.trial import MEMORY_BUDGET, try_out
-from headrace.records import Activated, Approval, ModelManifest, Record, Rejection, RolledBack
+from headrace.governance.policy import PolicyInForce, PolicyTimeline
+from headrace.kafka.log import Log, TopicPartition
+from headrace.models.package.signing import Trust
+from headrace.models.package.topic import fetch
+from headrace.models.package.trial import MEMORY_BUDGET, try_out
+from headrace.models.score import trees_kernel
+from headrace.models.score.session import ScoringModel
+from headrace.schema.records import Activated, Approval, ModelManifest, Record, Rejection, RolledBack
+from headrace.topics.pipeline_topics import PipelineTopics
 
 log = logging.getLogger("headrace.models")
 
@@ -37,7 +37,7 @@ class Loaded(NamedTuple):
 
 
 def load(
-    topics: PipelineLog,
+    topics: PipelineTopics,
     log: Log,
     manifest: ModelManifest,
     offset: int,
@@ -69,7 +69,7 @@ class ModelLibrary:
         memory_budget: bytes a loaded model may hold.
     """
 
-    def __init__(self, topics: PipelineLog, log: Log, trust: Trust, memory_budget: int = MEMORY_BUDGET) -> None:
+    def __init__(self, topics: PipelineTopics, log: Log, trust: Trust, memory_budget: int = MEMORY_BUDGET) -> None:
         self.timeline = PolicyTimeline()
         self.changed = threading.Event()
         self._topics = topics
@@ -84,7 +84,7 @@ class ModelLibrary:
         self._pending: dict[int, list[str]] = {}
         self._activations: dict[str, list[str]] = {}
         self._asked: dict[str, None] = {}
-        self._latest: Marked | None = None
+        self._latest: PolicyInForce | None = None
         self._events: queue.SimpleQueue[Loaded] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -111,7 +111,7 @@ class ModelLibrary:
         self._check()
         return all(self._reached[tp] >= target for tp, target in self._targets.items())
 
-    def latest(self) -> Marked | None:
+    def latest(self) -> PolicyInForce | None:
         """The policy of the activation written last."""
         return self._latest
 
@@ -183,7 +183,7 @@ class ModelLibrary:
                     self._activations[record.activation_id] = record.policy.models
                     self._pending.pop(record.order_offset, None)
                     self.timeline.add(record)
-                    self._latest = Marked(offset, record.activation_id, record.policy)
+                    self._latest = PolicyInForce(offset, record.activation_id, record.policy)
                     self.changed.set()
 
     def _wanted(self) -> list[str]:

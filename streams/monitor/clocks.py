@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal, get_args
 
-from headrace.pipeline import Pipeline
-from streams.monitor.event_time import NEVER
+from headrace.declare.pipeline import Pipeline
+from headrace.streams.monitor.event_time import NEVER
 
 Clock = Literal["features", "predictions", "labels"]
 CLOCKS: tuple[Clock, ...] = get_args(Clock)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from river.drift import PageHinkley
 
-from headrace.pipeline import Drift
-from streams.monitor.tally import Integers, Numbers
+from headrace.declare.drift import Drift
+from headrace.streams.monitor.tally import Integers, Numbers
 
 
 class Rise(NamedTuple):

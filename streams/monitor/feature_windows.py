@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from headrace.records import FeatureBaseline
-from streams.monitor.event_time import NEVER
-from streams.monitor.figures import Figure
-from streams.monitor.psi import Counts, ks, psi
+from headrace.models.psi import Counts, ks, psi
+from headrace.schema.records import FeatureBaseline
+from headrace.streams.monitor.event_time import NEVER
+from headrace.streams.monitor.figures import Figure
 
 WHOLE = 0.1
 """Share of a window that may be missing at its beginning."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streams.monitor.tally import (
+from headrace.streams.monitor.tally import (
     BINS,
     CURVE,
     FIRST_OF_CURVE,
@@ -39,7 +39,7 @@ def figures(counts: Counts, sums: Integers) -> dict[str, Figure]:
     """The figures of one row of a tally, by name; those that are not defined are left out.
 
     Args:
-        counts: int64 (3, BINS + 1), see :class:`streams.monitor.tally.Tally`.
+        counts: int64 (3, BINS + 1), see :class:`headrace.streams.monitor.tally.Tally`.
         sums: int64 (WIDTH,).
     """
     return _of_scores(counts[PREDICTED], int(sums[SCORE])) | _of_labels(counts, sums)

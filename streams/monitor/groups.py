@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from streams.monitor.tally import Codes, Integers
+from headrace.streams.monitor.tally import Codes, Integers
 
 
 class Groups:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from headrace.log.base import Output, read_all
-from headrace.log.pipeline_log import PipelineLog
-from streams.monitor.clocks import CLOCKS, Clock, Clocks
-from streams.monitor.figures import Figure
-from streams.monitor.versions import Key, Versions
+from headrace.kafka.log import Output, read_all
+from headrace.streams.monitor.clocks import CLOCKS, Clock, Clocks
+from headrace.streams.monitor.figures import Figure
+from headrace.streams.monitor.versions import Key, Versions
+from headrace.topics.pipeline_topics import PipelineTopics
 
 LATE = "late"
 """Records that came for a window after it was final; they are in none of its figures."""
@@ -35,7 +35,7 @@ class Ledger:
         clocks: set from the topic by :meth:`recall`; windows that are final by them are not kept.
     """
 
-    def __init__(self, topics: PipelineLog, clocks: Clocks) -> None:
+    def __init__(self, topics: PipelineTopics, clocks: Clocks) -> None:
         self._topics = topics
         self._clocks = clocks
         self._features = Versions()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from headrace.log.pipeline_log import PipelineLog
+from headrace.topics.pipeline_topics import PipelineTopics
 
 
-def with_rows(topics: PipelineLog, name: str) -> set[int]:
+def with_rows(topics: PipelineTopics, name: str) -> set[int]:
     """The partitions of a topic that hold a record of its first type now."""
     ends = {topics.tp(name, p): (first, end) for p, (first, end) in topics.log.bounds(topics.topic(name)).items()}
     waiting = {tp: end for tp, (first, end) in ends.items() if first < end}

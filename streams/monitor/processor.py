@@ -13,23 +13,23 @@ import polars as pl
 
 from headrace.codec.topic import Decoded
 from headrace.errors import TransactionAborted, Unavailable
-from headrace.log.base import Chunk, Output, TopicPartition
-from headrace.log.pipeline_log import PipelineLog
-from headrace.log.processor import IDLE, Stateless, Step
-from headrace.models.catalog import Governance, published
-from headrace.records import FeatureBaseline, OffsetRange, TrainingTrigger
-from streams.monitor.clocks import Clock, Clocks
-from streams.monitor.error import ErrorWatch
-from streams.monitor.event_time import NEVER, EventTime
-from streams.monitor.feature_windows import FeatureWindows
-from streams.monitor.groups import Grouped, Groups
-from streams.monitor.ledger import Ledger
-from streams.monitor.partitions import with_rows
-from streams.monitor.score_windows import ScoreWindows, Stream, Window
-from streams.monitor.tally import Codes, Integers, Numbers
-from streams.monitor.triggers import Triggers
-from streams.monitor.versions import Key
-from streams.scored_features import ready
+from headrace.governance.catalog import Governance, published
+from headrace.kafka.log import Chunk, Output, TopicPartition
+from headrace.schema.records import FeatureBaseline, OffsetRange, TrainingTrigger
+from headrace.streams.monitor.clocks import Clock, Clocks
+from headrace.streams.monitor.error import ErrorWatch
+from headrace.streams.monitor.event_time import NEVER, EventTime
+from headrace.streams.monitor.feature_windows import FeatureWindows
+from headrace.streams.monitor.groups import Grouped, Groups
+from headrace.streams.monitor.ledger import Ledger
+from headrace.streams.monitor.partitions import with_rows
+from headrace.streams.monitor.score_windows import ScoreWindows, Stream, Window
+from headrace.streams.monitor.tally import Codes, Integers, Numbers
+from headrace.streams.monitor.triggers import Triggers
+from headrace.streams.monitor.versions import Key
+from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.topics.scored_features import ready
+from headrace.worker.processor import IDLE, Stateless, Step
 
 MARKER = 1
 SCORED = ("event_time", "model_id", "route", "outputs")
@@ -48,7 +48,7 @@ class Monitor(Stateless):
     name = "monitor"
     atomic = False
 
-    def __init__(self, topics: PipelineLog) -> None:
+    def __init__(self, topics: PipelineTopics) -> None:
         self._topics = topics
         self._pipeline = topics.pipeline
         self.inputs = tuple(topics.topic(t) for t in ("features", "predictions", "outcomes", "triggers"))

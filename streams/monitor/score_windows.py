@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from streams.monitor.event_time import NEVER
-from streams.monitor.figures import Figure, figures
-from streams.monitor.tally import Codes, Integers, Numbers, Tally
+from headrace.streams.monitor.event_time import NEVER
+from headrace.streams.monitor.figures import Figure, figures
+from headrace.streams.monitor.tally import Codes, Integers, Numbers, Tally
 
 Kind = Literal["predictions", "outcomes"]
 

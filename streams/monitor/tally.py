@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streams.retrain.scores import CLIP
+from headrace.models.metrics import CLIP
 
 Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
 Codes = np.ndarray[tuple[int, int], np.dtype[np.int32]]

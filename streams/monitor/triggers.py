@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from headrace.pipeline import Pipeline
-from headrace.records import OffsetRange, Record, TrainingTrigger
-from streams.monitor.event_time import NEVER
-from streams.monitor.feature_windows import Closed
+from headrace.declare.pipeline import Pipeline
+from headrace.schema.records import OffsetRange, Record, TrainingTrigger
+from headrace.streams.monitor.event_time import NEVER
+from headrace.streams.monitor.feature_windows import Closed
 
 log = logging.getLogger("headrace.monitor")
 

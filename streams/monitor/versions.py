@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.monitor.figures import Figure
+from headrace.streams.monitor.figures import Figure
 
 
 class Key(NamedTuple):

@@ -28,17 +28,17 @@ from typing import Literal, Protocol
 import numpy as np
 import polars as pl
 
-from headrace.audit.report import Report
 from headrace.codec.column import BytesColumn
 from headrace.config import Search, Settings
+from headrace.consumers.forward.documents import document_id
+from headrace.consumers.forward.engine import Engine
+from headrace.consumers.forward.indexed import indexed
+from headrace.consumers.forward.shape import shapes
 from headrace.embedded.ports import HOST
 from headrace.embedded.stack import Stack
+from headrace.kafka.log import Output, read_all
 from headrace.launch import command
-from headrace.log.base import Output, read_all
-from streams.forward.documents import document_id
-from streams.forward.engine import Engine
-from streams.forward.indexed import indexed
-from streams.forward.shape import shapes
+from headrace.query.audit.report import Report
 from tests.integration.platform import Platform, stop
 from tests.ports import free_port
 from tests.waiting import wait_for
@@ -235,7 +235,7 @@ def _write(platform: Platform, start: int, stop_: int) -> None:
         )
         writer.begin()
         keys = [b"user0"] * count
-        (offsets,) = writer.write_tracked(
+        (offsets,) = writer.write_and_wait(
             [topics.rows("features", partition, features.select(topics.columns("features").keys()), keys)]
         )
         values = topics.codec("predictions").encode_columns(

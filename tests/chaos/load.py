@@ -9,7 +9,7 @@ from datetime import timedelta
 import polars as pl
 
 from headrace.errors import HeadraceError, Unavailable
-from headrace.log.base import Reader
+from headrace.kafka.log import Reader
 from tests.integration.platform import Platform
 from tests.integration.toy_pipeline import BEGIN, USERS, clicks
 

@@ -18,19 +18,19 @@ from typing import Any
 
 import pytest
 
-from headrace.audit.audit import audit
-from headrace.audit.scope import INPUTS
 from headrace.config import Settings
 from headrace.embedded.kafka import Layout
 from headrace.embedded.ports import HOST
 from headrace.embedded.stack import Stack
 from headrace.embedded.state import StateFolder
 from headrace.errors import ConfigError, StackError, Unavailable
-from headrace.log.base import Output, Writer, read_range
-from headrace.log.kafka import KafkaLog
-from headrace.models.catalog import governance
-from headrace.orders import order_rollback, order_training
-from streams.recompute import recompute
+from headrace.governance.catalog import governance
+from headrace.governance.decisions import order_rollback, order_training
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Output, Writer, read_range
+from headrace.query.audit.audit import audit
+from headrace.query.audit.scope import INPUTS
+from headrace.runner.recompute import recompute
 from tests.chaos.herd import Herd
 from tests.chaos.load import Feeder, Probes
 from tests.chaos.proxy import Proxy
@@ -299,7 +299,7 @@ class Chaos:
         topics = self._platform.topics
         writer = log.writer(f"{topics.pipeline.name}.stuck.{fault.number}")
         writer.begin()
-        writer.write_tracked([Output(topics.tp("predictions", p), [b"k"], [b"never"]) for p in range(3)])
+        writer.write_and_wait([Output(topics.tp("predictions", p), [b"k"], [b"never"]) for p in range(3)])
         self._stuck_writers.append(writer)  # kept: closing it would end its transaction
 
     def _disk_full(self, seconds: float) -> None:

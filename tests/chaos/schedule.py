@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
-from headrace.log.faults import Point
+from headrace.kafka.faults import Point
 
 Kind = Literal[
     "kill",  # kill -9 of a processor, which is started again

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from headrace.config import Settings
-from headrace.log.base import Log
-from headrace.log.kafka import KafkaLog
-from headrace.log.memory import MemoryLog
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Log
+from headrace.kafka.memory import MemoryLog
 from tests.contract.members import TRANSPORTS, Join, Member, kafka_log
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from headrace.config import Settings
-from headrace.log.base import Chunk, Log, Output, TopicPartition, Writer, read_all
-from headrace.log.kafka import KafkaLog
-from headrace.log.native.choice import native
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Chunk, Log, Output, TopicPartition, Writer, read_all
+from headrace.kafka.native.choice import native
 from tests.waiting import wait_for
 
 Unique = Callable[[str], str]
@@ -92,7 +92,7 @@ def whole(log: Log, name: str) -> list[Chunk]:
 
 def commit(writer: Writer, *outputs: Output) -> list[list[int]]:
     writer.begin()
-    offsets = writer.write_tracked(outputs)
+    offsets = writer.write_and_wait(outputs)
     writer.commit()
     return offsets
 
@@ -100,7 +100,7 @@ def commit(writer: Writer, *outputs: Output) -> list[list[int]]:
 def abort(writer: Writer, *outputs: Output) -> None:
     """Write records that reach the broker, and take them back."""
     writer.begin()
-    writer.write_tracked(outputs)
+    writer.write_and_wait(outputs)
     writer.abort()
 
 

@@ -13,13 +13,13 @@ from confluent_kafka.admin import AdminClient
 
 from headrace.config import Settings
 from headrace.errors import ConfigError, TransactionAborted
-from headrace.log import kafka_writer
-from headrace.log import transport as transports
-from headrace.log.base import Position, TopicPartition
-from headrace.log.kafka import KafkaLog
-from headrace.log.native import outlet
-from headrace.log.transport import PYTHON
-from headrace.topics import LARGEST_BATCH
+from headrace.kafka import python_transport as transports
+from headrace.kafka import writer as kafka_writer
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Position, TopicPartition
+from headrace.kafka.native import batch_writer as outlet
+from headrace.kafka.python_transport import PYTHON
+from headrace.topics.table import LARGEST_BATCH
 from tests.contract.members import (
     TRANSPORTS,
     Member,
@@ -53,7 +53,7 @@ def test_a_full_queue_makes_the_writers_wait_and_keeps_order(
     writer = log.writer(unique("w"))
     writer.begin()
     writer.write(output(name, sent[:600]))
-    [offsets] = writer.write_tracked([output(name, sent[600:])])
+    [offsets] = writer.write_and_wait([output(name, sent[600:])])
     writer.commit()
     assert values(log, name) == sent
     assert offsets == list(range(600, 1000))
@@ -76,7 +76,7 @@ def test_a_transaction_that_outlives_its_limit_is_given_up_and_its_writer_goes_o
     name = topic(log, unique("t"))
     writer = log.writer(unique("w"))
     writer.begin()
-    writer.write_tracked([output(name, [b"too late"])])
+    writer.write_and_wait([output(name, [b"too late"])])
     wait_for(lambda: log.bounds(name) == {0: (0, 2)}, 25, "the broker gives the transaction up")
     with pytest.raises(TransactionAborted, match="open longer than 1 s"):
         writer.commit()

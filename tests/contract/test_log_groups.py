@@ -9,9 +9,9 @@ import pytest
 
 from headrace.config import Settings
 from headrace.errors import TransactionAborted, Unavailable
-from headrace.log.base import Log, Position, TopicPartition
-from headrace.log.kafka import KafkaLog
-from headrace.log.memory import MemoryLog
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Log, Position, TopicPartition
+from headrace.kafka.memory import MemoryLog
 from tests.contract.members import (
     Join,
     Member,
@@ -251,7 +251,7 @@ def test_an_expired_members_offsets_are_refused_and_its_writer_goes_on_after_abo
     zombie = Member(log, group, [name], "zombie")
     turns(zombie)(lambda: bool(zombie.assigned), "the member is assigned")
     writer.begin()
-    writer.write_tracked([output(out, [b"zombie"])])
+    writer.write_and_wait([output(out, [b"zombie"])])
     if isinstance(log, MemoryLog):
         log.expire(group, "zombie")
     wait_for(lambda: log.members(group) == set(), 10, "the member has expired")

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from headrace.log.base import Log, TopicPartition, read_range
+from headrace.kafka.log import Log, TopicPartition, read_range
 from tests.contract.members import (
     Unique,
     abort,
@@ -102,7 +102,7 @@ def test_a_reader_that_waits_at_the_end_follows_hidden_and_visible_records(log: 
     abort(writer, output(name, [b"x"]))
     at(4)
     writer.begin()
-    writer.write_tracked([output(name, [b"b"])])
+    writer.write_and_wait([output(name, [b"b"])])
     assert (reader.poll(100, 0.1), reader.reached(tp)) == ([], 4)
     writer.commit()
     at(6)

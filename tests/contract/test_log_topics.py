@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from headrace.errors import ConfigError
-from headrace.log.base import Log, read_all
-from headrace.log.partitioner import murmur2, partition_of
+from headrace.kafka.log import Log, read_all
+from headrace.kafka.partitioner import murmur2, partition_of
 from tests.contract.members import (
     Unique,
     both,

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.codec.column import BytesColumn
 from headrace.errors import ConfigError, Fenced, HeadraceError
-from headrace.log.base import LARGEST, Log, Output, Position, TopicPartition, read_all
+from headrace.kafka.log import LARGEST, Log, Output, Position, TopicPartition, read_all
 from tests.contract.members import (
     Join,
     Unique,
@@ -35,7 +35,7 @@ def test_a_transaction_shows_in_all_topics_and_partitions_or_in_none(log: Log, u
     one, two = topic(log, unique("one"), 2), topic(log, unique("two"))
     writer = log.writer(unique("w"))
     writer.begin()
-    writer.write_tracked([output(one, [b"a"], 0), output(one, [b"b"], 1), output(two, [b"c"])])
+    writer.write_and_wait([output(one, [b"a"], 0), output(one, [b"b"], 1), output(two, [b"c"])])
     assert [list(read_all(log, name)) for name in (one, two)] == [[], []]
     writer.commit()
     assert content(log, one) == [(0, 0, b"a"), (1, 0, b"b")]
@@ -61,7 +61,7 @@ def test_an_open_transaction_holds_back_the_last_stable_offset_only(log: Log, un
     settled(log, name)
     slow = log.writer(unique("slow"))
     slow.begin()
-    slow.write_tracked([output(name, [b"open"])])  # 2
+    slow.write_and_wait([output(name, [b"open"])])  # 2
     commit(log.writer(unique("quick")), output(name, [b"b"]))  # 3; marker at 4
     wait_for(lambda: log.high_watermarks(name) == {0: 5}, 5, "the marker of the second transaction")
     assert log.bounds(name) == {0: (0, 2)}
@@ -75,7 +75,7 @@ def test_reading_settled_waits_for_transactions_that_are_open(log: Log, unique: 
     name = topic(log, unique("t"))
     writer = log.writer(unique("w"))
     writer.begin()
-    writer.write_tracked([output(name, [b"late"])])
+    writer.write_and_wait([output(name, [b"late"])])
     read: list[bytes | None] = []
     thread = threading.Thread(target=lambda: read.extend(values(log, name)))
     thread.start()
@@ -91,7 +91,7 @@ def test_a_reader_that_asks_for_it_sees_open_and_aborted_records_too(log: Log, u
     commit(writer, output(name, [b"a"]))  # 0; marker at 1
     abort(writer, output(name, [b"x"]))  # 2; marker at 3
     writer.begin()
-    writer.write_tracked([output(name, [b"open"])])  # 4
+    writer.write_and_wait([output(name, [b"open"])])  # 4
     reader = log.reader({TopicPartition(name, 0): 0}, committed=False)
     seen: list[tuple[int, bytes | None]] = []
 
@@ -172,7 +172,7 @@ def test_a_writer_that_does_not_track_refuses_to_and_writes_as_any_other(log: Lo
     writer = log.writer(unique("w"), tracks=False)
     writer.begin()
     with pytest.raises(HeadraceError, match="does not track"):
-        writer.write_tracked([output(name, [b"a"])])
+        writer.write_and_wait([output(name, [b"a"])])
     writer.write(output(name, numbers(0, 2000)))
     writer.commit()
     assert values(log, name) == numbers(0, 2000)
@@ -213,7 +213,7 @@ def test_a_writer_with_the_same_id_fences_the_old_one_and_ends_its_transaction(l
     name, name_of_writer = topic(log, unique("t")), unique("w")
     old = log.writer(name_of_writer)
     old.begin()
-    old.write_tracked([output(name, [b"zombie"])])
+    old.write_and_wait([output(name, [b"zombie"])])
     new = log.writer(name_of_writer)
     settled(log, name)
     with pytest.raises(Fenced, match=f"another worker runs as {name_of_writer}"):
@@ -234,7 +234,7 @@ def test_a_fenced_writer_writes_nothing_more(log: Log, unique: Unique) -> None:
 
     def another() -> None:
         old.begin()
-        old.write_tracked([output(name, [b"zombie"])])
+        old.write_and_wait([output(name, [b"zombie"])])
         old.commit()
 
     with pytest.raises(Fenced):
@@ -255,7 +255,7 @@ def test_a_record_over_the_limit_is_refused_and_the_writer_goes_on_after_abort(
     largest = bytes(LARGEST - 1)
     writes: list[Callable[[Output], object]] = [writer.write]
     if tracks:
-        writes.append(lambda o: writer.write_tracked([o]))
+        writes.append(lambda o: writer.write_and_wait([o]))
     for write in writes:
         writer.begin()
         with pytest.raises(HeadraceError, match=r"a record for .*\[0\] is over 3000000 bytes"):

@@ -10,14 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from headrace.audit import scope
 from headrace.config import Settings
-from headrace.log.base import Chunk, read_all
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.catalog import governance
-from headrace.orders import order_rollback
-from headrace.topics import TOPICS
+from headrace.governance.catalog import governance
+from headrace.governance.decisions import order_rollback
+from headrace.kafka.log import Chunk, read_all
+from headrace.kafka.memory import MemoryLog
+from headrace.query.audit import scope
+from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.topics.table import TOPICS
 from tests.integration.platform import Platform
 from tests.integration.toy_pipeline import POISON, clicks
 from tests.waiting import wait_for
@@ -82,7 +82,7 @@ def copied(good: Platform) -> dict[str, list[Chunk]]:
 
 
 @pytest.fixture
-def twin(good: Platform, copied: dict[str, list[Chunk]]) -> PipelineLog:
+def twin(good: Platform, copied: dict[str, list[Chunk]]) -> PipelineTopics:
     """The good log copied, record by record and offset by offset, into memory, where it can be spoilt."""
     log = MemoryLog()
     topics = good.topics
@@ -92,7 +92,7 @@ def twin(good: Platform, copied: dict[str, list[Chunk]]) -> PipelineLog:
             log.place(chunk)
     for group in GROUPS:
         log.commit(f"{topics.pipeline.name}.{group}", good.log.committed(f"{topics.pipeline.name}.{group}"))
-    return PipelineLog(topics.pipeline, log, topics.registry)
+    return PipelineTopics(topics.pipeline, log, topics.registry)
 
 
 def _caught_up(platform: Platform) -> bool:

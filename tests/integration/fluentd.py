@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from headrace.config import Fluentd
+from headrace.consumers.forward.fluentd.messages import messages
+from headrace.consumers.forward.fluentd.route import FluentdRoute
+from headrace.consumers.forward.route import Documents, Route
 from headrace.errors import Unavailable
-from streams.forward.fluentd.messages import messages
-from streams.forward.fluentd.route import FluentdRoute
-from streams.forward.route import Documents, Route
 from tests.fluent_receiver import FluentReceiver
 
 TARGET = "flights-predictions.1"

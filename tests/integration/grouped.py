@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from headrace.pipeline import Pipeline
+from headrace.declare.pipeline import Pipeline
 from tests.integration import toy_pipeline
 
 

@@ -17,10 +17,10 @@ import sys
 from types import FrameType
 
 from headrace.config import Settings
-from headrace.log import faults
-from headrace.log.base import Chunk, Output, TopicPartition
-from headrace.log.kafka import KafkaLog
-from headrace.log.loop import ExactlyOnceLoop, LoopConfig
+from headrace.kafka import faults
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Chunk, Output, TopicPartition
+from headrace.worker.loop import ExactlyOnceLoop, LoopConfig
 from tests.integration.native_messages import Messages
 from tests.toys import RunningCount
 

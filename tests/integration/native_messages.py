@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 import llvmlite.binding
 
 from headrace.config import Settings
-from headrace.log.base import GroupReader, Reader, TopicPartition
-from headrace.log.kafka import KafkaLog
-from headrace.log.native.library import MESSAGE_DESTROY, Library, library
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import GroupReader, Reader, TopicPartition
+from headrace.kafka.native.librdkafka import MESSAGE_DESTROY, LibRdKafka, library
 from tests.waiting import wait_for
 
 GIVE_BACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -31,7 +31,7 @@ class Messages:
 
     def __init__(self, crash_at: int = 0) -> None:
         found = library()
-        assert isinstance(found, Library)
+        assert isinstance(found, LibRdKafka)
         self.handed_out = 0
         self.given_back = 0
         self.unknown = 0

@@ -16,22 +16,33 @@ import numpy as np
 import polars as pl
 from sklearn.linear_model import LogisticRegression
 
-from headrace.acls import rules
 from headrace.config import Settings
+from headrace.declare.pipeline import Pipeline
+from headrace.governance.catalog import governance
+from headrace.governance.decisions import order_approval, shown_evidence
+from headrace.jobs.train.export import to_onnx_bytes
+from headrace.jobs.train.manifest import Findings, package
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import read_all
 from headrace.launch import command
-from headrace.log.base import read_all
-from headrace.log.kafka import KafkaLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.catalog import governance
-from headrace.models.package import Package, digest
-from headrace.models.session import runtime_fingerprint
-from headrace.models.topic import publication
-from headrace.orders import order_approval, write
-from headrace.pipeline import Pipeline
-from headrace.records import Activated, Certificate, GateResult, Lineage, ModelManifest, Policy, Route, WorkerStatus
-from headrace.registry import ConfluentRegistry
-from streams.retrain.export import to_onnx_bytes
-from streams.retrain.manifest import Findings, package
+from headrace.models.package.package import Package, digest
+from headrace.models.package.topic import publication
+from headrace.models.score.session import runtime_fingerprint
+from headrace.runner.processors import PROCESSORS
+from headrace.schema.records import (
+    Activated,
+    Certificate,
+    GateResult,
+    Lineage,
+    ModelManifest,
+    Policy,
+    Route,
+    WorkerStatus,
+)
+from headrace.schema.registry import ConfluentRegistry
+from headrace.topics.acls import rules
+from headrace.topics.control import write_control
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.toy_pipeline import BEGIN, REFERENCE, toy
 from tests.waiting import wait_for
 
@@ -61,10 +72,10 @@ class Platform:
     ) -> None:
         self.settings = settings
         self.log = KafkaLog(settings, name)
-        self.topics = PipelineLog(declared(name), self.log, ConfluentRegistry(settings))
+        self.topics = PipelineTopics(declared(name), self.log, ConfluentRegistry(settings))
         self.topics.init()
         if "security.protocol" in settings.kafka:
-            self.log.grant(rules(self.topics.pipeline))
+            self.log.grant(rules(self.topics.pipeline, PROCESSORS.values()))
         self._reference = reference
         self._logs = logs
         self._scratch = scratch
@@ -162,10 +173,15 @@ class Platform:
         """Publish a model with passed gates and approve it; gives its id. `govern` does the rest."""
         model_id = model_package(self.topics.pipeline, seed).manifest.model_id
         passed = GateResult(model_id=model_id, gate="quality", passed=True, mode="block", summary="", evidence="{}")
-        write(self.topics, "decisions", [passed], [model_id])
+        write_control(self.topics, "decisions", [passed], [model_id])
         self.publish(seed)
-        order_approval(self.topics, model_id, "test", shadows=shadows, share=share)
+        self.approve(model_id, shadows=shadows, share=share)
         return model_id
+
+    def approve(self, model_id: str, *, shadows: Sequence[str] = (), share: int = 100) -> None:
+        """Approve a model on the evidence there is now."""
+        evidence = shown_evidence(self.topics, model_id).hash
+        order_approval(self.topics, model_id, "test", evidence=evidence, shadows=shadows, share=share)
 
     def wait_ruling(self, model_id: str) -> Activated:
         """Wait until a model's activation is on the log."""
@@ -193,7 +209,7 @@ def only(model_id: str) -> Policy:
     return Policy(routes=[Route(model_id=model_id, weight=1)])
 
 
-def rows_of(topics: PipelineLog, name: str) -> pl.DataFrame:
+def rows_of(topics: PipelineTopics, name: str) -> pl.DataFrame:
     """Every record of a topic's first type as rows, with partition ``p`` and offset ``o``, in log order."""
     frames = []
     for chunk in read_all(topics.log, topics.topic(name)):

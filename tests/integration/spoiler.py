@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import polars as pl
 
-from headrace.log.base import Chunk
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.records import Record
+from headrace.kafka.log import Chunk
+from headrace.kafka.memory import MemoryLog
+from headrace.schema.records import Record
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.platform import rows_of
 
 
 class Spoiler:
     """Spoils one thing in a log, and knows where."""
 
-    def __init__(self, topics: PipelineLog) -> None:
+    def __init__(self, topics: PipelineTopics) -> None:
         self.topics = topics
         assert isinstance(topics.log, MemoryLog)
         self.log: MemoryLog = topics.log

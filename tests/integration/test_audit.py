@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from headrace.audit import scope
-from headrace.audit.audit import audit
-from headrace.audit.report import Report
-from headrace.audit.scope import Window
-from headrace.log.base import Output
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.catalog import governance
-from headrace.models.evidence import evidence_hash
-from headrace.records import (
+from headrace.governance.catalog import governance
+from headrace.governance.evidence import evidence_hash
+from headrace.kafka.log import Output
+from headrace.query.audit import scope
+from headrace.query.audit.audit import audit
+from headrace.query.audit.report import Report
+from headrace.query.audit.scope import Window
+from headrace.runner.recompute import recompute
+from headrace.schema.records import (
     Activated,
     Approval,
     ModelChunk,
@@ -27,7 +27,7 @@ from headrace.records import (
     Route,
     WorkerStatus,
 )
-from streams.recompute import recompute
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.platform import Platform, rows_of
 from tests.integration.spoiler import Spoiler
 
@@ -37,7 +37,7 @@ GROUPS = ("preprocess", "infer", "join")
 Found = set[tuple[str, str, int, int]]
 
 
-def found(report: Report, topics: PipelineLog) -> Found:
+def found(report: Report, topics: PipelineTopics) -> Found:
     """Rule, topic, partition and offset of every violation."""
     return {(v.rule, topics.short(v.topic), v.partition, v.offset) for v in report.violations}
 
@@ -326,19 +326,19 @@ def test_a_good_log_passes_and_every_rule_was_asked(good: Platform) -> None:
     assert asked["evidence", "activations"] == 4
 
 
-def test_the_copy_passes_as_well(twin: PipelineLog) -> None:
+def test_the_copy_passes_as_well(twin: PipelineTopics) -> None:
     assert found(audit(twin, recompute), twin) == set()
 
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=lambda f: f.__name__)
-def test_one_thing_wrong_is_found_and_named(twin: PipelineLog, spoil: Callable[[Spoiler], Found]) -> None:
+def test_one_thing_wrong_is_found_and_named(twin: PipelineTopics, spoil: Callable[[Spoiler], Found]) -> None:
     due = spoil(Spoiler(twin))
     report = audit(twin, recompute)
     assert found(report, twin) == due
     assert not report.ok
 
 
-def test_a_transaction_that_never_ends_is_found(twin: PipelineLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transaction_that_never_ends_is_found(twin: PipelineTopics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scope, "SETTLE_S", 0.2)
     writer = twin.log.writer("stuck")
     writer.begin()
@@ -347,7 +347,7 @@ def test_a_transaction_that_never_ends_is_found(twin: PipelineLog, monkeypatch: 
     assert found(audit(twin, recompute), twin) == {("settled", "predictions", 1, end)}
 
 
-def test_a_window_judges_the_inputs_that_came_in_it(good: Platform, twin: PipelineLog) -> None:
+def test_a_window_judges_the_inputs_that_came_in_it(good: Platform, twin: PipelineTopics) -> None:
     never = datetime(2000, 1, 1, tzinfo=UTC)
     whole = audit(good.topics, recompute).lines["exactly_one", "infer"].checked
     later = datetime.now(UTC) + timedelta(hours=1)
@@ -370,7 +370,7 @@ def test_on_kafka_itself_what_can_be_written_is_found(spoilable: Platform) -> No
     wrong = one.with_columns(pl.lit(other).alias("model_id"))
     writer = spoilable.log.writer("spoiler")
     writer.begin()
-    lost = writer.write_tracked([topics.rows("features", 0, rows_of(topics, "features").drop("p", "o")[:1], [b"k"])])
+    lost = writer.write_and_wait([topics.rows("features", 0, rows_of(topics, "features").drop("p", "o")[:1], [b"k"])])
     writer.abort()
     aborted = one.with_columns(
         pl.lit(lost[0][0], dtype=pl.Int64).alias("offset"),
@@ -382,7 +382,7 @@ def test_on_kafka_itself_what_can_be_written_is_found(spoilable: Platform) -> No
     chunk = ModelChunk(model_id=champion, index=0, digest="", data=b"tampered")
     forged = Approval(model_id=ruling.model_id, by="mallory", evidence_hash="0" * 64, policy=ruling.policy)
     writer.begin()
-    made = writer.write_tracked(
+    made = writer.write_and_wait(
         [topics.rows("predictions", 0, frame.drop("p", "o"), [b"k"]) for frame in (one, wrong, aborted)]
         + [topics.control("models", [chunk], [f"{champion}/0"]), topics.control("decisions", [forged], ["k"])]
     )
@@ -396,7 +396,7 @@ def test_on_kafka_itself_what_can_be_written_is_found(spoilable: Platform) -> No
         order_offset=order,
         evidence_hash="0" * 64,
     )
-    made = writer.write_tracked([topics.control("decisions", [activated], ["k"])])
+    made = writer.write_and_wait([topics.control("decisions", [activated], ["k"])])
     writer.commit()
     writer.close()
     assert found(audit(topics, recompute), topics) == {

@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from headrace.audit.audit import audit
 from headrace.cli import app
+from headrace.client.retry import retry
 from headrace.codec.wire import header
 from headrace.config import Settings
-from headrace.dead.letters import Letters, Place, dead_letters
-from headrace.dead.partial import decode_partly
-from headrace.dead.retry import retry
 from headrace.errors import ConfigError, HeadraceError
-from headrace.registry import subject_of
-from streams.recompute import recompute
+from headrace.kafka.coordinate import Coordinate
+from headrace.query.audit.audit import audit
+from headrace.query.dead.letters import Letters, dead_letters
+from headrace.query.dead.partial import decode_partly
+from headrace.runner.recompute import recompute
+from headrace.schema.registry import subject_of
 from tests.integration.platform import Platform
 from tests.integration.test_hostile_records import body, varint
 from tests.integration.toy_pipeline import RAW, REFERENCE
@@ -113,9 +114,9 @@ def test_of_two_who_retry_at_once_one_is_refused(platform: Platform) -> None:
 def test_what_cannot_be_put_back_is_refused(platform: Platform) -> None:
     letters_of(platform, [None])
     with pytest.raises(ConfigError, match="there is no dead letter at 2:99"):
-        retry(platform.topics, [Place(2, 99)], "ann")
+        retry(platform.topics, [Coordinate(2, 99)], "ann")
     with pytest.raises(ConfigError, match="17: name a dead letter as"):
-        Place.read("17")
+        Coordinate.parse("17", "a dead letter", "headrace dead list")
 
 
 def test_the_commands_list_show_and_retry(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,4 +142,4 @@ def test_the_commands_list_show_and_retry(platform: Platform, monkeypatch: pytes
     assert "fails at byte" in run("show", place)
     assert "1 records put back" in run("retry", place)
     assert "0 records put back" in run("retry", "--code", "undecodable")
-    assert json.loads(run("show", place, "--json"))["retried"]["letter_offset"] == Place.read(place).offset
+    assert json.loads(run("show", place, "--json"))["retried"]["letter_offset"] == Coordinate.parse(place).offset

@@ -12,9 +12,9 @@ import msgpack
 import pytest
 
 from headrace.config import Fluentd
+from headrace.consumers.forward.fluentd.route import FluentdRoute
 from headrace.embedded.ports import HOST
 from headrace.errors import ConfigError
-from streams.forward.fluentd.route import FluentdRoute
 from tests.certificates import Authority
 from tests.fluent_receiver import FluentReceiver, Security
 from tests.integration.fluentd import (

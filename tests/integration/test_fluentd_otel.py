@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from headrace.config import Fluentd
+from headrace.consumers.forward.fluentd.route import FluentdRoute
+from headrace.consumers.forward.route import Documents
 from headrace.embedded.ports import HOST
 from headrace.errors import Unavailable
-from streams.forward.fluentd.route import FluentdRoute
-from streams.forward.route import Documents
 from tests.collector import BUILD_S, Collector, built
 from tests.integration.fluentd import HYGIENE
 from tests.waiting import wait_for

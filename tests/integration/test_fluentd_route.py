@@ -15,9 +15,9 @@ import msgpack
 import orjson
 import pytest
 
+from headrace.consumers.forward.fluentd.route import FluentdRoute
+from headrace.consumers.forward.route import Refused
 from headrace.errors import Unavailable
-from streams.forward.fluentd.route import FluentdRoute
-from streams.forward.route import Refused
 from tests.conftest import ROOT
 from tests.fluent_receiver import FAULTS, Conduct, FluentReceiver, seeded
 from tests.integration.fluentd import (

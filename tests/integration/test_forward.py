@@ -15,20 +15,20 @@ import httpx2
 import numpy as np
 import pytest
 
-from headrace.audit.report import Report
-from headrace.codec.writing import ColumnValues
+from headrace.codec.encoder import ColumnValues
 from headrace.config import Search, Settings
+from headrace.consumers.forward.documents import document_id
+from headrace.consumers.forward.engine import Engine
+from headrace.consumers.forward.indexed import indexed
+from headrace.consumers.forward.shape import shapes
+from headrace.declare.forward import FORWARDED
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
-from headrace.log.base import Output, read_all
-from headrace.log.pipeline_log import PipelineLog
-from headrace.orders import write
-from headrace.pipeline import FORWARDED
-from headrace.records import Rejection
-from streams.forward.documents import document_id
-from streams.forward.engine import Engine
-from streams.forward.indexed import indexed
-from streams.forward.shape import shapes
+from headrace.kafka.log import Output, read_all
+from headrace.query.audit.report import Report
+from headrace.schema.records import Rejection
+from headrace.topics.control import write_control
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.conftest import everything
 from tests.integration.platform import Platform
 from tests.integration.toy_pipeline import REFERENCE, clicks
@@ -119,7 +119,7 @@ def headrace(platform: Platform, engine: Engine, command: str, *args: str) -> su
     return subprocess.run(cmd, env=environment, capture_output=True, text=True, timeout=120)
 
 
-def forge(topics: PipelineLog, event_time: int, outputs: list[float]) -> bytes:
+def forge(topics: PipelineTopics, event_time: int, outputs: list[float]) -> bytes:
     """A prediction that no worker made, of features that never were."""
     columns: dict[str, ColumnValues] = {
         "id": "forged",
@@ -233,7 +233,7 @@ def test_what_the_engine_refuses_is_a_dead_letter_with_its_reason(forwarded: Pla
     odd = forge(topics, 2**62, [0.5]), forge(topics, 0, [float("nan")]), forge(topics, 253402300799_999999, [0.25])
     writer = forwarded.log.writer("forger")
     writer.begin()
-    ((first, second, third),) = writer.write_tracked([Output(topics.tp("predictions", 1), [b"k"] * 3, list(odd))])
+    ((first, second, third),) = writer.write_and_wait([Output(topics.tp("predictions", 1), [b"k"] * 3, list(odd))])
     writer.commit()
     writer.close()
     with forwarded.running("forward-0"):
@@ -284,7 +284,7 @@ def test_an_index_of_somebody_else_stops_forward_at_its_start(
 ) -> None:
     platform = Platform(unique("p"), settings, tmp_path)
     name = platform.topics.pipeline.name
-    write(platform.topics, "decisions", [Rejection(model_id="m", by="b", reason="r")], ["m"])
+    write_control(platform.topics, "decisions", [Rejection(model_id="m", by="b", reason="r")], ["m"])
     engine.client.indices.create(index=f"{name}-decisions.2024-01", mappings={"properties": {"by": {"type": "date"}}})
     assert platform.start("forward-0").wait(60) == 2
     assert platform.said("forward-0").splitlines()[-1] == (

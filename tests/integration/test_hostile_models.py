@@ -9,13 +9,13 @@ import pytest
 
 from headrace.config import Settings
 from headrace.errors import ModelRejected
+from headrace.governance.catalog import governance, published
 from headrace.keys import new_key
-from headrace.models.catalog import governance, published
 from headrace.models.library import load
-from headrace.models.package import Package, cut
-from headrace.models.signing import Trust, sign
-from headrace.orders import order_approval, write
-from headrace.records import GateResult, ModelChunk, WorkerStatus
+from headrace.models.package.package import Package, cut
+from headrace.models.package.signing import Trust, sign
+from headrace.schema.records import GateResult, ModelChunk, WorkerStatus
+from headrace.topics.control import write_control
 from tests.disk import Disk, may_mount
 from tests.hostile_models import Keys, hostile_models
 from tests.integration.platform import Platform, model_package
@@ -43,14 +43,14 @@ def platform(unique: Callable[[str], str], settings: Settings, tmp_path: Path, k
 def put(platform: Platform, package: Package, chunks: list[ModelChunk]) -> None:
     """Write chunks and manifest to the models topic as they are."""
     keys = [f"{c.model_id}/{c.index}" for c in chunks] + [package.manifest.model_id]
-    write(platform.topics, "models", [*chunks, package.manifest], keys)
+    write_control(platform.topics, "models", [*chunks, package.manifest], keys)
 
 
 def approve(platform: Platform, model_id: str) -> None:
     """Approve a model whose gates have passed."""
     passed = GateResult(model_id=model_id, gate="quality", passed=True, mode="block", summary="", evidence="{}")
-    write(platform.topics, "decisions", [passed], [model_id])
-    order_approval(platform.topics, model_id, "test")
+    write_control(platform.topics, "decisions", [passed], [model_id])
+    platform.approve(model_id)
 
 
 def why_not(platform: Platform, model_id: str) -> str:

@@ -18,9 +18,9 @@ import pytest
 from headrace.codec.wire import header
 from headrace.config import Settings
 from headrace.errors import HeadraceError
-from headrace.log.base import LARGEST, read_all
-from headrace.records import DeadLetter
-from headrace.registry import subject_of
+from headrace.kafka.log import LARGEST, read_all
+from headrace.schema.records import DeadLetter
+from headrace.schema.registry import subject_of
 from tests.integration.platform import Platform
 from tests.integration.toy_pipeline import BEGIN, DTYPE, HANG, POISON, RAW, SHAPE
 from tests.waiting import wait_for

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from headrace.config import Settings
-from headrace.log import kafka_writer
-from headrace.log.base import Output, TopicPartition
-from headrace.log.kafka import KafkaLog
-from headrace.log.kafka_writer import KafkaWriter
+from headrace.kafka import writer as kafka_writer
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Output, TopicPartition
+from headrace.kafka.writer import KafkaWriter
 
 pytestmark = pytest.mark.kafka
 

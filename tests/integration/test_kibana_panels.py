@@ -11,15 +11,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from examples.flights.pipeline import flights
 from headrace.config import Search
-from headrace.log.pipeline_log import PipelineLog
-from streams.forward.bulk import SearchRoute
-from streams.forward.engine import Engine
-from streams.forward.kibana.aggs import Count, Latest, Mean
-from streams.forward.kibana.boards import boards, panels
-from streams.forward.kibana.panels import SHOWN, Chart, Panel, Rows, View
-from streams.forward.shape import shapes
+from headrace.consumers.forward.bulk import SearchRoute
+from headrace.consumers.forward.engine import Engine
+from headrace.consumers.forward.kibana.aggs import Count, Latest, Mean
+from headrace.consumers.forward.kibana.boards import boards, panels
+from headrace.consumers.forward.kibana.panels import SHOWN, Chart, Panel, Rows, View
+from headrace.consumers.forward.shape import shapes
+from headrace.examples.flights.pipeline import flights
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.search_engines import ENGINES, engine_of
 from tests.search_log import BEGIN, MODELS, SPAN, forward, frames_of, made
 
@@ -66,12 +66,12 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def topics() -> PipelineLog:
+def topics() -> PipelineTopics:
     return made()
 
 
 @pytest.fixture(scope="module")
-def held(topics: PipelineLog) -> Held:
+def held(topics: PipelineTopics) -> Held:
     """What the log holds of the time range that is looked at."""
     records = {}
     for name in flights.forward.topics:
@@ -90,7 +90,7 @@ def held(topics: PipelineLog) -> Held:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, topics: PipelineLog
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, topics: PipelineTopics
 ) -> Iterator[Engine]:
     """An engine that the log was forwarded to."""
     with engine_of(request.param, tmp_path_factory.mktemp("searching")) as url:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from headrace.config import Settings
-from headrace.log.base import Output, TopicPartition, read_all
-from headrace.log.kafka import KafkaLog
-from headrace.log.native.choice import native
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Output, TopicPartition, read_all
+from headrace.kafka.native.choice import native
 from tests.conftest import ROOT, RunningStack
 from tests.toys import counts, values_of
 from tests.waiting import wait_for

@@ -11,9 +11,9 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from headrace.config import Settings
-from headrace.log.base import read_all
-from headrace.records import Metric
-from streams.monitor.tally import Numbers
+from headrace.kafka.log import read_all
+from headrace.schema.records import Metric
+from headrace.streams.monitor.tally import Numbers
 from tests.integration.grouped import REFERENCE, grouped
 from tests.integration.platform import Platform
 from tests.integration.toy_pipeline import BEGIN, clicks

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from headrace.config import Settings
-from headrace.log.base import Output, TopicPartition
-from headrace.log.kafka import KafkaLog
-from headrace.log.native.choice import native
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Output, TopicPartition
+from headrace.kafka.native.choice import native
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.kafka, pytest.mark.skipif(isinstance(native(), str), reason=str(native()))]

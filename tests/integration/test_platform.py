@@ -12,15 +12,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from headrace.client.follow import ModelSubscriber
 from headrace.config import Settings
-from headrace.log.base import TopicPartition
-from headrace.models.catalog import governance
-from headrace.models.package import digest
-from headrace.models.policy import PolicyTimeline
-from headrace.models.signing import Trust
-from headrace.orders import order_approval, order_rollback, write
-from headrace.records import Activated, GateResult, PartitionOffset, Policy, PolicyMarker, Route
-from headrace.subscriber import ModelSubscriber
+from headrace.governance.catalog import governance
+from headrace.governance.decisions import order_rollback
+from headrace.governance.policy import PolicyTimeline
+from headrace.kafka.log import TopicPartition
+from headrace.models.package.package import digest
+from headrace.models.package.signing import Trust
+from headrace.schema.records import Activated, GateResult, PartitionOffset, Policy, PolicyMarker, Route
+from headrace.topics.control import write_control
 from tests.conftest import RunningStack
 from tests.integration.platform import Platform, model_package, stop
 from tests.integration.toy_pipeline import POISON, clicks, features
@@ -40,7 +41,9 @@ def mark_by_hand(platform: Platform, policy: Policy, partitions: int, name: str)
     writer = platform.log.writer(f"{topics.pipeline.name}.hand")
     writer.begin()
     marker = PolicyMarker(activation_id=name, policy=policy)
-    placed = writer.write_tracked([topics.control("features", [marker], ["m"], partition=p) for p in range(partitions)])
+    placed = writer.write_and_wait(
+        [topics.control("features", [marker], ["m"], partition=p) for p in range(partitions)]
+    )
     offsets = {p: o[0] for p, o in enumerate(placed)}
     record = Activated(
         activation_id=name,
@@ -219,9 +222,9 @@ def test_a_broken_model_is_rejected_and_the_policy_in_force_stays(platform: Plat
         garbage = b"this is no ONNX at all" * 10
         bad = digest(garbage)
         passed = GateResult(model_id=bad, gate="quality", passed=True, mode="block", summary="", evidence="{}")
-        write(platform.topics, "decisions", [passed], [bad])
+        write_control(platform.topics, "decisions", [passed], [bad])
         platform.publish(8, garbage)
-        order_approval(platform.topics, bad, "test")
+        platform.approve(bad)
         refusal = wait_for(lambda: list(governance(platform.topics).refused.values()), 40, "a refusal")
         platform.push(clicks(0, 100))
         platform.wait_rows("predictions", 100)

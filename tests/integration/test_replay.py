@@ -13,17 +13,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headrace.audit.audit import audit
 from headrace.cli.times import bounds
 from headrace.errors import ConfigError
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.catalog import governance
-from headrace.models.session import runtime_fingerprint
-from headrace.models.signing import Trust
-from headrace.replay import rescore, standing
-from headrace.replay.bounds import Bounds
-from headrace.replay.verify import Verification, verify
-from streams.recompute import recompute
+from headrace.governance.catalog import governance
+from headrace.models.package.signing import Trust
+from headrace.models.score.session import runtime_fingerprint
+from headrace.query.audit.audit import audit
+from headrace.query.replay import logged as standing
+from headrace.query.replay import rescore
+from headrace.query.replay.bounds import Bounds
+from headrace.query.replay.verify import Verification, verify
+from headrace.runner.recompute import recompute
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.platform import Platform, rows_of
 from tests.integration.spoiler import Spoiler
 
@@ -37,7 +38,7 @@ def found(verified: Verification, length: int = 14) -> Found:
     return {(p, d.features, d.predictions, d.what[:length]) for p, r in verified.partitions.items() for d in r.listed}
 
 
-def scored(topics: PipelineLog) -> pl.DataFrame:
+def scored(topics: PipelineTopics) -> pl.DataFrame:
     return rows_of(topics, "features").filter(pl.col("id").is_not_null())
 
 
@@ -53,7 +54,7 @@ def test_a_real_log_gives_the_same_bits(good: Platform) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
-def test_it_does_so_in_batches_of_any_size(twin: PipelineLog, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_so_in_batches_of_any_size(twin: PipelineTopics, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rescore, "CHUNK", size)
     monkeypatch.setattr(standing, "CHUNK", 3 * size)
     verified = verify(twin, TRUST)
@@ -171,7 +172,7 @@ SPOILT: list[Callable[[Spoiler], Found]] = [
 
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=lambda f: f.__name__)
-def test_one_thing_wrong_is_found_and_named(twin: PipelineLog, spoil: Callable[[Spoiler], Found]) -> None:
+def test_one_thing_wrong_is_found_and_named(twin: PipelineTopics, spoil: Callable[[Spoiler], Found]) -> None:
     due = spoil(Spoiler(twin))
     verified = verify(twin, TRUST)
     assert not verified.ok
@@ -182,7 +183,7 @@ def test_one_thing_wrong_is_found_and_named(twin: PipelineLog, spoil: Callable[[
     assert broken == named
 
 
-def test_predictions_of_another_runtime_are_held_to_a_tolerance(twin: PipelineLog) -> None:
+def test_predictions_of_another_runtime_are_held_to_a_tolerance(twin: PipelineTopics) -> None:
     spoiler = Spoiler(twin)
     p, o, row = spoiler.some("predictions", ANSWER)
     nearly = pl.Series("outputs", [[row["outputs"][0][0] + 1e-7]], dtype=pl.List(pl.Float32))
@@ -193,7 +194,7 @@ def test_predictions_of_another_runtime_are_held_to_a_tolerance(twin: PipelineLo
     assert verified.total("same") == rows_of(twin, "predictions").height - 1
 
 
-def test_a_model_that_is_not_trusted_is_named_and_nothing_said_of_its_records(twin: PipelineLog) -> None:
+def test_a_model_that_is_not_trusted_is_named_and_nothing_said_of_its_records(twin: PipelineTopics) -> None:
     verified = verify(twin, Trust())
     assert not verified.ok
     assert verified.total("unscored") == scored(twin).height
@@ -202,7 +203,7 @@ def test_a_model_that_is_not_trusted_is_named_and_nothing_said_of_its_records(tw
     assert found(verified) == set()
 
 
-def test_a_range_of_offsets_is_replayed_alone(twin: PipelineLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_range_of_offsets_is_replayed_alone(twin: PipelineTopics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standing, "_NEAR", 3)
     spoiler = Spoiler(twin)
     p, o, row = spoiler.some("predictions", ANSWER)
@@ -222,7 +223,7 @@ def test_a_range_of_time_is_replayed_alone(good: Platform) -> None:
     assert verify(good.topics, TRUST, Bounds(None, later)).total("records") == scored(good.topics).height
 
 
-def test_bounds_that_cannot_be_are_one_clear_line(twin: PipelineLog) -> None:
+def test_bounds_that_cannot_be_are_one_clear_line(twin: PipelineTopics) -> None:
     name, end = twin.topic("features"), twin.log.bounds(twin.topic("features"))[0][1]
     for wrong, said in (
         (Bounds(None, {0: end + 1}), f"{name}[0] ends at offset {end}, before {end + 1}"),

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from headrace.cli import app
 from headrace.config import Settings
 from headrace.errors import HeadraceError
-from headrace.models.catalog import published
-from headrace.orders import order_training
+from headrace.governance.catalog import published
+from headrace.governance.decisions import order_training
 from tests.conftest import ROOT
 from tests.integration.platform import Platform
 from tests.integration.toy_pipeline import REFERENCE, clicks

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from headrace.config import Search
+from headrace.consumers.forward import bulk
+from headrace.consumers.forward.bulk import SearchRoute
+from headrace.consumers.forward.engine import Engine
+from headrace.consumers.forward.route import Documents
+from headrace.consumers.forward.shape import Shape, shapes
+from headrace.declare.forward import Forward
 from headrace.errors import ConfigError, Unavailable
-from headrace.pipeline import Forward
-from streams.forward import bulk
-from streams.forward.bulk import SearchRoute
-from streams.forward.engine import Engine
-from streams.forward.route import Documents
-from streams.forward.shape import Shape, shapes
 from tests.integration.toy_pipeline import toy
 from tests.search_engines import ENGINES, engine_of
 from tests.search_proxy import FAULTS, Fault, SearchProxy

@@ -14,17 +14,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from headrace.acls import PROCESSORS
-from headrace.audit.audit import audit
-from headrace.config import ADMIN, PRINCIPALS, Settings
+from headrace.config import ADMIN, Settings
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 from headrace.errors import ConfigError, HeadraceError, Unavailable
-from headrace.log.base import Output
-from headrace.log.kafka import KafkaLog
-from headrace.models.catalog import published
-from headrace.orders import order_training
-from streams.recompute import recompute
+from headrace.governance.catalog import published
+from headrace.governance.decisions import order_training
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Output
+from headrace.query.audit.audit import audit
+from headrace.runner.processors import PRINCIPALS, PROCESSORS
+from headrace.runner.recompute import recompute
 from tests.integration.platform import Platform
 from tests.integration.toy_pipeline import clicks
 from tests.waiting import wait_for
@@ -32,7 +32,7 @@ from tests.waiting import wait_for
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("secure") / "state", layout=Layout(secure=True, quick=True)) as stack:
+    with Stack(tmp_path_factory.mktemp("secure") / "state", layout=Layout(principals=PRINCIPALS, quick=True)) as stack:
         yield stack
 
 

@@ -14,12 +14,12 @@ import httpx2
 import psutil
 import pytest
 
-from examples.flights.pipeline import flights
+from headrace.consumers.forward.templates import COORDINATES, alias, properties, properties_of, template
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 from headrace.errors import StackError
-from headrace.topics import TOPICS, Topic
-from streams.forward.templates import COORDINATES, alias, properties, properties_of, template
+from headrace.examples.flights.pipeline import flights
+from headrace.topics.table import TOPICS, Topic
 from tests.waiting import wait_for
 
 OWNER = """

@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 from headrace.cli import app
 from headrace.config import Settings
 from headrace.errors import HeadraceError
-from headrace.log.base import Output, read_all
-from headrace.log.kafka import KafkaLog
-from headrace.records import OffsetRange
-from streams.retrain.dataset import read_examples
-from streams.versions import dvc
-from streams.versions.examples import archived_examples
-from streams.versions.folder import DataFolder
+from headrace.jobs.train.dataset import read_examples
+from headrace.jobs.versions import dvc
+from headrace.jobs.versions.examples import archived_examples
+from headrace.jobs.versions.folder import DataFolder
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import Output, read_all
+from headrace.schema.records import OffsetRange
 from tests.integration.platform import Platform, model_package
 from tests.integration.toy_pipeline import BEGIN, REFERENCE, clicks, toy
 from tests.unit.test_versions import rewritten

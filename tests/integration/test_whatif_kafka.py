@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 
 from headrace.config import Settings
-from headrace.models.session import ScoringModel
-from streams.retrain.scores import binary_metrics
+from headrace.models.metrics import binary_metrics
+from headrace.models.score.session import ScoringModel
 from tests.integration.platform import Platform, model_package
 from tests.integration.toy_pipeline import REFERENCE, clicks
 from tests.waiting import wait_for

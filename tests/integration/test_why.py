@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 
 from headrace.errors import ConfigError
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.catalog import governance
-from headrace.models.signing import Trust
-from headrace.why.find import Place, find
-from headrace.why.story import Story, tell
-from streams.recompute import features_of
+from headrace.governance.catalog import governance
+from headrace.kafka.coordinate import Coordinate
+from headrace.models.package.signing import Trust
+from headrace.query.why.find import find
+from headrace.query.why.story import Story, tell
+from headrace.runner.recompute import features_of
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.platform import Platform, rows_of
 from tests.integration.spoiler import Spoiler
 
@@ -23,7 +24,7 @@ TRUST = Trust(unsigned=True)
 ANSWER = pl.col("route") != "shadow"
 
 
-def story_of(topics: PipelineLog, asked: str) -> Story:
+def story_of(topics: PipelineTopics, asked: str) -> Story:
     place, others = find(topics, asked)
     return tell(topics, place, TRUST, features_of, others)
 
@@ -75,7 +76,7 @@ def test_a_share_of_the_answers_is_explained_by_the_ids_place(good: Platform) ->
     assert "of [0, 1), which route 2 of 2 (30 of 100) answers for" in story_of(good.topics, shared["id"][0]).route
 
 
-def test_what_is_not_as_it_was_is_said(twin: PipelineLog) -> None:
+def test_what_is_not_as_it_was_is_said(twin: PipelineTopics) -> None:
     spoiler = Spoiler(twin)
     p, o, row = spoiler.some("features", pl.col("price") > 0.1)
     spoiler.rewrite("features", p, o, row.with_columns(pl.col("price") + 0.5))
@@ -86,13 +87,13 @@ def test_what_is_not_as_it_was_is_said(twin: PipelineLog) -> None:
     assert story.score_again.said.startswith("its outputs are ")
 
 
-def test_a_story_goes_back_no_further_than_it_must(twin: PipelineLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.recompute._BACK", 10)
+def test_a_story_goes_back_no_further_than_it_must(twin: PipelineTopics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.runner.recompute._BACK", 10)
     for asked in ("c699", "c20"):
         assert story_of(twin, asked).agrees
 
 
-def test_parts_that_the_log_no_longer_holds_are_none(twin: PipelineLog) -> None:
+def test_parts_that_the_log_no_longer_holds_are_none(twin: PipelineTopics) -> None:
     spoiler = Spoiler(twin)
     receipt = rows_of(twin, "predictions").filter(ANSWER, id="c10")
     features = int(receipt["offset"][0])
@@ -103,7 +104,7 @@ def test_parts_that_the_log_no_longer_holds_are_none(twin: PipelineLog) -> None:
     assert not story.agrees
 
 
-def test_what_is_not_there_is_one_clear_line(twin: PipelineLog) -> None:
+def test_what_is_not_there_is_one_clear_line(twin: PipelineTopics) -> None:
     name = twin.topic("predictions")
     end = twin.log.bounds(name)[0][1]
     for asked, said in (
@@ -117,7 +118,7 @@ def test_what_is_not_there_is_one_clear_line(twin: PipelineLog) -> None:
     p, o = rows_of(twin, "predictions").select("p", "o").row(3)
     Spoiler(twin).log.erase(twin.tp("predictions", p), o)
     with pytest.raises(ConfigError, match=r"^no prediction that can be read stands at "):
-        tell(twin, Place(p, o), TRUST, features_of, [])
+        tell(twin, Coordinate(p, o), TRUST, features_of, [])
 
 
 def test_from_the_command_line(good: Platform, monkeypatch: pytest.MonkeyPatch) -> None:

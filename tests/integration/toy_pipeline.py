@@ -9,8 +9,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from headrace.pipeline import Binary, Drift, Pipeline, Training
-from headrace.windows import Window, rolling_sums
+from headrace.declare.drift import Drift
+from headrace.declare.pipeline import Pipeline
+from headrace.declare.target import Binary
+from headrace.declare.training import Training
+from headrace.declare.windows import Window, rolling_sums
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 USERS = tuple(f"user{i}" for i in range(12))

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from headrace.log.base import GroupReader, Output, Position, TopicPartition, read_all
-from headrace.log.loop import ExactlyOnceLoop, LoopConfig
-from headrace.log.memory import MemoryLog, MemoryWriter
-from headrace.log.processor import Processor
+from headrace.kafka.log import GroupReader, Output, Position, TopicPartition, read_all
+from headrace.kafka.memory import MemoryLog, MemoryWriter
+from headrace.worker.loop import ExactlyOnceLoop, LoopConfig
+from headrace.worker.processor import Processor
 from tests.toys import DEAD, counts, dead_letter, values_of
 
 GROUP = "g"

@@ -11,12 +11,10 @@ from typing import NamedTuple
 import polars as pl
 
 from headrace.codec.column import BytesColumn
-from headrace.log.base import Output
-from headrace.log.loop import ExactlyOnceLoop, LoopConfig
-from headrace.log.memory import MemoryLog, MemoryWriter
-from headrace.log.pipeline_log import PipelineLog
-from headrace.pipeline import Pipeline
-from headrace.records import (
+from headrace.declare.pipeline import Pipeline
+from headrace.kafka.log import Output
+from headrace.kafka.memory import MemoryLog, MemoryWriter
+from headrace.schema.records import (
     Activated,
     FeatureBaseline,
     ModelManifest,
@@ -26,8 +24,10 @@ from headrace.records import (
     Record,
     Route,
 )
-from headrace.registry import MemoryRegistry
-from streams.monitor.processor import Monitor
+from headrace.schema.registry import MemoryRegistry
+from headrace.streams.monitor.processor import Monitor
+from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.worker.loop import ExactlyOnceLoop, LoopConfig
 from tests.integration.grouped import grouped
 from tests.integration.platform import model_package, rows_of
 from tests.integration.toy_pipeline import BEGIN
@@ -66,7 +66,7 @@ class Scene:
 
     def __init__(self, partitions: int = 1, pipeline: Pipeline | None = None) -> None:
         self.log = MemoryLog()
-        self.topics = PipelineLog(pipeline or grouped("m", partitions), self.log, MemoryRegistry())
+        self.topics = PipelineTopics(pipeline or grouped("m", partitions), self.log, MemoryRegistry())
         self.topics.init()
         self._writer = MemoryWriter(self.log, "test")
         self._loop: ExactlyOnceLoop | None = None

@@ -14,10 +14,10 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
-from headrace.log.base import TopicPartition
-from headrace.log.processor import Figure
-from headrace.log.status import LoopStatus
-from headrace.service import StatusCollector
+from headrace.kafka.log import TopicPartition
+from headrace.worker.processor import Figure
+from headrace.worker.service import StatusCollector
+from headrace.worker.status import LoopStatus
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 LABELS = {"pipeline": "p", "processor": "infer", "worker": "w"}

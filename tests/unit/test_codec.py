@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from headrace.codec.topic import TopicCodec
 from headrace.codec.wire import Code, header
 from headrace.errors import SchemaError, Unavailable
-from headrace.records import Approval, Policy, PolicyMarker, Route
-from headrace.registry import MemoryRegistry, subject_of
-from headrace.schemas import own_schema
+from headrace.schema.own import own_schema
+from headrace.schema.records import Approval, Policy, PolicyMarker, Route
+from headrace.schema.registry import MemoryRegistry, subject_of
 from tests.codec_fuzz import THING
 from tests.conftest import ROOT
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from headrace.codec.column import BytesColumn
 from headrace.codec.topic import Decoded, TopicCodec
 from headrace.codec.wire import Code, header
-from headrace.registry import MemoryRegistry, subject_of
+from headrace.schema.registry import MemoryRegistry, subject_of
 
 TOPIC = "t.any"
 CASES = int(os.environ.get("CODEC_CASES", "3000"))

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from headrace.cli import app
 from headrace.config import Settings
-from streams.forward.fluentd.settings import receivers
+from headrace.consumers.forward.fluentd.settings import receivers
 from tests.conftest import ROOT
 from tests.search_engines import ZIP
 

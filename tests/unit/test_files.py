@@ -9,27 +9,27 @@ import fastavro
 import polars as pl
 import pytest
 
+from headrace.client.events import EventProducer
 from headrace.errors import ConfigError, SchemaError
-from headrace.log.base import read_all
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.producer import EventProducer
-from headrace.records import DeadLetter
-from headrace.registry import MemoryRegistry
-from producers.files import BadRow, push_file
+from headrace.kafka.log import read_all
+from headrace.kafka.memory import MemoryLog
+from headrace.producers.files import BadRow, push_file
+from headrace.schema.records import DeadLetter
+from headrace.schema.registry import MemoryRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.toy_pipeline import RAW, clicks, toy
 
 GOOD = clicks(0, 5)
 
 
 @pytest.fixture
-def topics() -> PipelineLog:
-    made = PipelineLog(toy("files", partitions=2), MemoryLog(), MemoryRegistry())
+def topics() -> PipelineTopics:
+    made = PipelineTopics(toy("files", partitions=2), MemoryLog(), MemoryRegistry())
     made.init()
     return made
 
 
-def pushed(topics: PipelineLog) -> pl.DataFrame:
+def pushed(topics: PipelineTopics) -> pl.DataFrame:
     """Every raw event, by time and kind."""
     codec = topics.codec("raw")
     frames = [codec.decode(c.values).frame() for c in read_all(topics.log, topics.topic("raw"))]
@@ -51,13 +51,13 @@ def write(path: Path, rows: pl.DataFrame) -> Path:
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet", ".avro"])
-def test_every_kind_of_file_gives_the_same_events(topics: PipelineLog, tmp_path: Path, ending: str) -> None:
+def test_every_kind_of_file_gives_the_same_events(topics: PipelineTopics, tmp_path: Path, ending: str) -> None:
     done = push_file(topics, write(tmp_path / f"clicks{ending}", GOOD))
     assert (done.sent, done.bad) == (10, 0)
     assert pushed(topics).equals(GOOD.sort("at", "kind"))
 
 
-def test_a_row_that_does_not_fit_is_reported_with_its_line_and_kept(topics: PipelineLog, tmp_path: Path) -> None:
+def test_a_row_that_does_not_fit_is_reported_with_its_line_and_kept(topics: PipelineTopics, tmp_path: Path) -> None:
     lines = write(tmp_path / "clicks.csv", GOOD).read_text().splitlines()
     lines[3] = lines[3].replace(lines[3].split(",")[4], "dear")
     lines[5] += ",surplus"
@@ -77,7 +77,7 @@ def test_a_row_that_does_not_fit_is_reported_with_its_line_and_kept(topics: Pipe
     }
 
 
-def test_lines_that_are_no_json_objects_are_bad_rows(topics: PipelineLog, tmp_path: Path) -> None:
+def test_lines_that_are_no_json_objects_are_bad_rows(topics: PipelineTopics, tmp_path: Path) -> None:
     path = tmp_path / "mixed.jsonl"
     row = {"kind": "seen", "click_id": "c", "user": "u", "at": "2024-01-01T00:00:00Z", "price": 1.0}
     path.write_text("\n".join([json.dumps(row), "{", "[1]", "", json.dumps(row | {"price": "x"})]))
@@ -97,7 +97,7 @@ def test_lines_that_are_no_json_objects_are_bad_rows(topics: PipelineLog, tmp_pa
     ],
 )
 def test_a_file_that_cannot_be_read_is_said_in_one_line(
-    topics: PipelineLog, tmp_path: Path, name: str, said: str
+    topics: PipelineTopics, tmp_path: Path, name: str, said: str
 ) -> None:
     if not name.startswith("none"):
         (tmp_path / name).write_text("just some text" if name.startswith("text") else "")
@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_read_is_said_in_one_line(
         push_file(topics, tmp_path / name)
 
 
-def test_an_event_that_does_not_fit_is_refused_at_the_door(topics: PipelineLog) -> None:
+def test_an_event_that_does_not_fit_is_refused_at_the_door(topics: PipelineTopics) -> None:
     producer = EventProducer(topics)
     with pytest.raises(SchemaError, match="field click_id is missing"):
         producer.send({"kind": "seen", "user": "u", "at": "2024-01-01T00:00:00Z", "price": 1.0})

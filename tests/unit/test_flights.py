@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples.flights.data import NOTICE, OLDEST_WEATHER, data_file, flight_events
-from examples.flights.features import features, labels
-from examples.flights.pipeline import flights
 from headrace.codec.types import polars_schema
-from headrace.pipeline import OFFSET
+from headrace.declare.pipeline import OFFSET
+from headrace.examples.flights.data import NOTICE, OLDEST_WEATHER, data_file, flight_events
+from headrace.examples.flights.features import features, labels
+from headrace.examples.flights.pipeline import flights
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from streams.forward.fluentd.messages import INDEX, LARGEST_ENTRY
+from headrace.consumers.forward.fluentd.messages import INDEX, LARGEST_ENTRY
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "deploy" / "fluentd"

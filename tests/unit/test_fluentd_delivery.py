@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from streams.forward.fluentd.delivery import WINDOW, WINDOW_BYTES, Delivery
-from streams.forward.fluentd.messages import Message
-from streams.forward.fluentd.preference import FIRST_PAUSE_S, LONGEST_PAUSE_S, Preference
+from headrace.consumers.forward.fluentd.delivery import WINDOW, WINDOW_BYTES, Delivery
+from headrace.consumers.forward.fluentd.messages import Message
+from headrace.consumers.forward.fluentd.preference import FIRST_PAUSE_S, LONGEST_PAUSE_S, Preference
 
 
 def delivery(count: int, size: int = 1) -> Delivery:

@@ -14,8 +14,8 @@ from fluent.sender import EventTime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.forward.fluentd.messages import DEEPEST, LARGEST_ENTRY, MESSAGE_BYTES, Message, messages
-from streams.forward.route import Documents, Refused
+from headrace.consumers.forward.fluentd.messages import DEEPEST, LARGEST_ENTRY, MESSAGE_BYTES, Message, messages
+from headrace.consumers.forward.route import Documents, Refused
 from tests.fluent_receiver import Entry, entries_of
 
 TAG = "headrace.flights.predictions"

@@ -14,18 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.codec.column import BytesColumn
+from headrace.consumers.forward.documents import Documenter
+from headrace.consumers.forward.route import Documents, Refused
+from headrace.consumers.forward.scored import MOST, Scored
+from headrace.consumers.forward.shape import shapes
+from headrace.consumers.forward.templates import COORDINATES
+from headrace.declare.forward import Forward
 from headrace.errors import ConfigError, SchemaError
-from headrace.log.base import Chunk
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.pipeline import Forward
-from headrace.records import Approval, DeadLetter, DeadRetry, Metric, Policy, Record, Rejection, Route
-from headrace.registry import MemoryRegistry
-from streams.forward.documents import Documenter
-from streams.forward.route import Documents, Refused
-from streams.forward.scored import MOST, Scored
-from streams.forward.shape import shapes
-from streams.forward.templates import COORDINATES
+from headrace.kafka.log import Chunk
+from headrace.kafka.memory import MemoryLog
+from headrace.schema.records import Approval, DeadLetter, DeadRetry, Metric, Policy, Record, Rejection, Route
+from headrace.schema.registry import MemoryRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests import search_log
 from tests.integration.toy_pipeline import toy
 
@@ -39,14 +39,14 @@ POLICY = Policy(routes=[Route(model_id="m", weight=1)])
 EVERYTHING = Forward()
 
 
-def topics_of(forward: Forward = EVERYTHING) -> PipelineLog:
+def topics_of(forward: Forward = EVERYTHING) -> PipelineTopics:
     """The topics of a pipeline with these rules."""
-    topics = PipelineLog(replace(toy("p"), forward=forward), MemoryLog(), MemoryRegistry())
+    topics = PipelineTopics(replace(toy("p"), forward=forward), MemoryLog(), MemoryRegistry())
     topics.init()
     return topics
 
 
-def documents_of(topics: PipelineLog, name: str, records: list[Record], secret: str = "") -> Documents:
+def documents_of(topics: PipelineTopics, name: str, records: list[Record], secret: str = "") -> Documents:
     """The documents of control records at offsets 10, 11, ..."""
     made = topics.control(name, records, ["m"] * len(records))
     chunk = Chunk(made.tp, np.arange(10, 10 + len(records)), BytesColumn.of(made.keys), BytesColumn.of(made.values))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.codec.column import BytesColumn
-from headrace.hash_tree import HashTree, TreeBuilder, differing, forest_root, hashes, stated
+from headrace.jobs.hash_tree import HashTree, TreeBuilder, differing, forest_root, hashes, stated
 
 Record = tuple[bytes | None, bytes | None]
 RECORD = st.tuples(st.none() | st.binary(max_size=9), st.none() | st.binary(max_size=40))

@@ -8,48 +8,39 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-FOLDERS = {
-    "headrace": set[str](),
-    "streams": {"headrace"},
-    "producers": {"headrace"},
-    "consumers": {"headrace"},
-    "examples": {"headrace", "streams", "producers", "consumers"},
-}
-PURE = {"errors", "config", "records", "schemas"}
-CODEC = {*PURE, "codec", "registry", "pipeline"}
-LOG = {*CODEC, "acls", "log", "topics", "windows"}
-MODELS = {*LOG, "keys", "launch", "models"}
+BASE = {"errors", "config", "launch", "progress", "keys"}
+CODEC = {*BASE, "schema", "codec"}
+TOPICS = {*CODEC, "declare", "kafka", "topics"}
+MODELS = {*TOPICS, "governance", "models"}
+SDK = {*MODELS, "worker", "query", "client", "embedded"}
+PLATFORM = {"jobs", "streams", "producers", "consumers"}
 INSIDE = {
     "errors": set[str](),
     "config": {"errors"},
-    "records": set[str](),
-    "schemas": set[str](),
-    "windows": set[str](),
-    "registry": PURE,
-    "codec": CODEC - {"pipeline"},
-    "pipeline": {"codec", "errors"},
-    "topics": {"pipeline", "schemas"},
-    "acls": {"pipeline", "topics"},
-    "hash_tree": {"codec"},
-    "finding": {"config", "errors", "pipeline"},
-    "log": LOG,
-    "models": MODELS,
-    "subscriber": MODELS,
-    "progress": set[str](),
-    "replay": {*MODELS, "progress", "replay"},
-    "audit": {*MODELS, "audit", "progress", "replay"},
-    "why": {*MODELS, "progress", "replay", "why"},
-    "watch": {*MODELS, "acls", "watch"},
-    "dead": LOG,
-    "producer": LOG,
-    "orders": MODELS,
-    "service": LOG,
     "launch": set[str](),
-    "limits": set[str](),
+    "progress": set[str](),
     "keys": {"errors"},
+    "schema": {"config", "errors"},
+    "codec": {"errors", "schema"},
+    "declare": {"codec", "config", "errors"},
+    "kafka": {"codec", "config", "errors"},
+    "topics": TOPICS,
+    "worker": {"errors", "kafka"},
+    "governance": TOPICS,
+    "models": MODELS,
+    "query": {*MODELS, "query"},
+    "client": {*MODELS, "query"},
     "embedded": {"config", "errors", "keys", "launch"},
+    "jobs": SDK,
+    "streams": {*SDK, "jobs"},
+    "producers": SDK,
+    "consumers": {*SDK, "jobs"},
+    "runner": {*SDK, *PLATFORM},
+    "examples": {*SDK, *PLATFORM, "runner"},
+    "cli": {*SDK, *PLATFORM, "runner", "examples"},
 }
-"""Part of the SDK -> the parts it may import; the command line may import them all."""
+"""Room -> the rooms it may import, its own beside them. The command line stands on top."""
+OUTSIDE = ("tests", "bench")
 
 
 def imports_of(file: Path) -> Iterator[list[str]]:
@@ -62,32 +53,57 @@ def imports_of(file: Path) -> Iterator[list[str]]:
             yield from ([*parts, alias.name] for alias in node.names)
 
 
-def test_folders_import_one_way() -> None:
+def files_of(room: str) -> list[Path]:
+    place = ROOT / "headrace" / room
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+
+
+def test_imports_go_one_way() -> None:
     wrong = {
-        f"{file.relative_to(ROOT)} imports {parts[0]}"
-        for folder, allowed in FOLDERS.items()
-        for file in (ROOT / folder).rglob("*.py")
+        f"{file.relative_to(ROOT)} imports {'.'.join(parts[:2])}"
+        for room, allowed in INSIDE.items()
+        for file in files_of(room)
         for parts in imports_of(file)
-        if parts[0] in {*FOLDERS, "tests", "bench"} - allowed - {folder}
+        if parts[0] in OUTSIDE or (parts[0] == "headrace" and len(parts) > 1 and parts[1] not in {*allowed, room})
     }
     assert wrong == set()
 
 
-def test_of_the_what_if_report_only_its_reading_knows_the_log() -> None:
-    folder = ROOT / "streams" / "whatif"
-    know = {f.stem for f in folder.glob("*.py") for parts in imports_of(f) if parts[:2] == ["headrace", "log"]}
-    assert know == {"past", "candidate", "run"}
-
-
-def test_the_sdk_imports_one_way() -> None:
-    wrong = set()
-    for part, allowed in INSIDE.items():
-        place = ROOT / "headrace" / part
-        files = place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]
-        for file in files:
-            for parts in imports_of(file):
-                if parts[0] == "headrace" and len(parts) > 1 and parts[1] not in {*allowed, part}:
-                    wrong.add(f"{file.relative_to(ROOT)} imports headrace.{parts[1]}")
-    assert wrong == set()
+def test_every_room_has_its_place() -> None:
     found = {p.stem for p in (ROOT / "headrace").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    assert found - {"__init__", "__main__", "cli"} == set(INSIDE)
+    assert found - {"__init__", "__main__"} == set(INSIDE)
+
+
+def test_a_room_of_the_platform_is_imported_by_its_name_in_the_wheel() -> None:
+    """The folders at the top are linked into the package: a second name for a module would make two of it."""
+    tops = {link.name for link in (ROOT / "headrace").iterdir() if link.is_symlink()}
+    assert tops == {*PLATFORM, "examples"}
+    wrong = {
+        f"{file.relative_to(ROOT)} imports {parts[0]}"
+        for folder in ("headrace", *OUTSIDE)
+        for file in (ROOT / folder).rglob("*.py")
+        for parts in imports_of(file)
+        if parts[0] in tops
+    }
+    assert wrong == set()
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    names = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in (ROOT / "headrace").rglob("*.py")
+    }
+    graph = {
+        name: {m for parts in imports_of(file) for m in (".".join(parts), ".".join(parts[:-1])) if m in names} - {name}
+        for name, file in names.items()
+        if file.name != "__init__.py"
+    }
+    done: set[str] = set()
+    while ready := {n for n, needs in graph.items() if n not in done and needs & graph.keys() <= done}:
+        done |= ready
+    assert graph.keys() - done == set()
+
+
+def test_of_the_what_if_report_only_its_reading_knows_the_log() -> None:
+    know = {f.stem for f in files_of("jobs/whatif") for parts in imports_of(f) if parts[1:2] in (["kafka"], ["topics"])}
+    assert know == {"past", "candidate", "run"}

@@ -10,19 +10,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headrace.log.base import Chunk, Output, TopicPartition, read_all
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.log.processor import Step
+from headrace.governance.policy import answering
+from headrace.kafka.log import Chunk, Output, TopicPartition, read_all
+from headrace.kafka.memory import MemoryLog
 from headrace.models.library import ModelLibrary
-from headrace.models.package import Package
-from headrace.models.policy import answering
-from headrace.models.session import ScoringModel
-from headrace.models.signing import Trust
-from headrace.models.topic import publication
-from headrace.records import Activated, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
-from headrace.registry import MemoryRegistry
-from streams.infer import Infer
+from headrace.models.package.package import Package
+from headrace.models.package.signing import Trust
+from headrace.models.package.topic import publication
+from headrace.models.score.session import ScoringModel
+from headrace.schema.records import Activated, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
+from headrace.schema.registry import MemoryRegistry
+from headrace.streams.infer import Infer
+from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.worker.processor import Step
 from tests.integration.platform import model_package, only
 from tests.integration.toy_pipeline import BEGIN, toy
 from tests.waiting import wait_for
@@ -34,7 +34,7 @@ class Bench:
     def __init__(self) -> None:
         self.log = MemoryLog()
         self.registry = MemoryRegistry()
-        self.topics = PipelineLog(toy("infer", partitions=1), self.log, self.registry)
+        self.topics = PipelineTopics(toy("infer", partitions=1), self.log, self.registry)
         self.topics.init()
         self.writer = self.log.writer("test")
         self.packages = [model_package(self.topics.pipeline, seed) for seed in range(3)]
@@ -72,7 +72,7 @@ class Bench:
         """Put a policy in force from here on; gives its marker's offset."""
         marker = self.topics.control("features", [PolicyMarker(activation_id=name, policy=policy)], ["m"])
         self.writer.begin()
-        ((offset,),) = self.writer.write_tracked([marker])
+        ((offset,),) = self.writer.write_and_wait([marker])
         activated = Activated(
             activation_id=name,
             model_id=policy.champion,
@@ -256,7 +256,7 @@ def test_decisions_read_while_the_registry_was_away_are_not_lost(
     bench.rule("first", Policy(routes=[Route(model_id=bench.ids[0], weight=1)]))
     registry = copy.deepcopy(bench.registry)
     registry.away = True
-    fresh = PipelineLog(bench.topics.pipeline, bench.log, registry)
+    fresh = PipelineTopics(bench.topics.pipeline, bench.log, registry)
     library = ModelLibrary(fresh, bench.log, Trust(unsigned=True))
     wait_for(lambda: "cannot follow models" in caplog.text, 10, "the library to meet the registry that is away")
     registry.away = False

@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.declare.pipeline import Pipeline
+from headrace.declare.target import Binary
 from headrace.errors import ModelRejected
-from headrace.models.feeding import Feeding, Matrix
-from headrace.models.session import ScoringModel
-from headrace.pipeline import Binary, Pipeline
-from streams.retrain.algorithms import ALGORITHMS
-from streams.retrain.dataset import Part
-from streams.retrain.export import Exported, to_onnx_bytes
-from streams.retrain.invariance import ROWS, SIZES, WAYS, batching, differing
+from headrace.jobs.train.algorithms import ALGORITHMS
+from headrace.jobs.train.dataset import Part
+from headrace.jobs.train.export import Exported, to_onnx_bytes
+from headrace.jobs.train.invariance import ROWS, SIZES, WAYS, batching, differing
+from headrace.models.score.feeding import Feeding, Matrix
+from headrace.models.score.session import ScoringModel
 from tests.integration.platform import model_package
 from tests.integration.toy_pipeline import RAW, labels
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.log.base import Chunk, Output
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.registry import MemoryRegistry
-from streams.join import Join
-from streams.pairing import Pairs
+from headrace.kafka.log import Chunk, Output
+from headrace.kafka.memory import MemoryLog
+from headrace.schema.registry import MemoryRegistry
+from headrace.streams.join.pairing import Pairs
+from headrace.streams.join.processor import Join
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.toy_pipeline import BEGIN, toy
 
 Event = tuple[str, int]
@@ -27,7 +27,7 @@ class Bench:
     """A join on one partition, fed by hand."""
 
     def __init__(self) -> None:
-        self.topics = PipelineLog(toy("join", partitions=1), MemoryLog(), MemoryRegistry())
+        self.topics = PipelineTopics(toy("join", partitions=1), MemoryLog(), MemoryRegistry())
         self.topics.init()
         self.join = Join(self.topics)
         self.join.assigned([self.topics.tp(name) for name in ("features", "labels", "predictions")])

@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from examples.flights.pipeline import flights
 from headrace.cli import app
-from headrace.pipeline import Drift, Forward, Pipeline
-from streams.forward.kibana.boards import boards, fields_of, panels
-from streams.forward.kibana.export import WIDTH, export, objects
-from streams.forward.kibana.objects import FORMS
-from streams.forward.kibana.panels import Chart, Rows, View, type_of
-from streams.forward.shape import Shape, shapes
+from headrace.consumers.forward.kibana.boards import boards, fields_of, panels
+from headrace.consumers.forward.kibana.export import WIDTH, export, objects
+from headrace.consumers.forward.kibana.objects import FORMS
+from headrace.consumers.forward.kibana.panels import Chart, Rows, View, type_of
+from headrace.consumers.forward.shape import Shape, shapes
+from headrace.declare.drift import Drift
+from headrace.declare.forward import Forward
+from headrace.declare.pipeline import Pipeline
+from headrace.examples.flights.pipeline import flights
 from tests.conftest import ROOT
 from tests.integration.toy_pipeline import toy
 
@@ -62,7 +64,7 @@ def named(value: Any) -> Iterator[str]:
 
 def test_the_export_in_the_repository_is_what_the_command_writes(tmp_path: Any) -> None:
     written = tmp_path / "flights.ndjson"
-    done = CliRunner().invoke(app, ["forward", "examples.flights.pipeline:flights", "--kibana", str(written)])
+    done = CliRunner().invoke(app, ["forward", "headrace.examples.flights.pipeline:flights", "--kibana", str(written)])
     assert done.exit_code == 0, done.output
     assert written.read_text() == export(flights)
     assert (ROOT / "deploy" / "kibana" / "flights.ndjson").read_text() == export(flights), (

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
+from headrace.kafka.memory import MemoryLog
 from headrace.models.library import ModelLibrary
-from headrace.models.signing import Trust
-from headrace.models.topic import publication
-from headrace.records import Activated, Approval, PartitionOffset, Record, Rejection
-from headrace.registry import MemoryRegistry
+from headrace.models.package.signing import Trust
+from headrace.models.package.topic import publication
+from headrace.schema.records import Activated, Approval, PartitionOffset, Record, Rejection
+from headrace.schema.registry import MemoryRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.platform import model_package, only
 from tests.integration.toy_pipeline import toy
 from tests.waiting import wait_for
@@ -23,7 +23,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.log = MemoryLog()
-        self.topics = PipelineLog(toy("library", partitions=1), self.log, MemoryRegistry())
+        self.topics = PipelineTopics(toy("library", partitions=1), self.log, MemoryRegistry())
         self.topics.init()
         self.packages = [model_package(self.topics.pipeline, seed) for seed in range(3)]
         self.ids = [p.manifest.model_id for p in self.packages]
@@ -40,7 +40,7 @@ class Desk:
     def decide(self, *records: Record) -> list[int]:
         """Write decisions; gives their offsets."""
         self._writer.begin()
-        (offsets,) = self._writer.write_tracked([self.topics.control("decisions", records, ["k"] * len(records))])
+        (offsets,) = self._writer.write_and_wait([self.topics.control("decisions", records, ["k"] * len(records))])
         self._writer.commit()
         return offsets
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import HeadraceError, TooManyFailures
-from headrace.log.base import Chunk, TopicPartition, read_all
+from headrace.kafka.log import Chunk, TopicPartition, read_all
 from tests.toys import DEAD, PassThrough, RunningCount, Ticking, Tracking
 from tests.unit.loops import (
     GROUP,

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import Fenced
-from headrace.log import transactions
-from headrace.log.base import Chunk, Output, TopicPartition, read_all
-from headrace.log.loop import ExactlyOnceLoop
-from headrace.log.memory import MemoryWriter
-from headrace.log.processor import IDLE, Step
+from headrace.kafka.log import Chunk, Output, TopicPartition, read_all
+from headrace.kafka.memory import MemoryWriter
+from headrace.worker import transactions
+from headrace.worker.loop import ExactlyOnceLoop
+from headrace.worker.processor import IDLE, Step
 from tests.toys import DEAD, PassThrough, RunningCount, Tracking
 from tests.unit.loops import (
     GROUP,

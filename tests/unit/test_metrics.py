@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from headrace.records import FeatureBaseline
-from streams.monitor.figures import Figure, figures
-from streams.monitor.psi import ks, psi
-from streams.monitor.score_windows import ScoreWindows, Stream
-from streams.monitor.tally import BINS, CURVE, POINT, Tally
-from streams.monitor.versions import Key, Versions
+from headrace.models.psi import ks, psi
+from headrace.schema.records import FeatureBaseline
+from headrace.streams.monitor.figures import Figure, figures
+from headrace.streams.monitor.score_windows import ScoreWindows, Stream
+from headrace.streams.monitor.tally import BINS, CURVE, POINT, Tally
+from headrace.streams.monitor.versions import Key, Versions
 
 HALVES = FeatureBaseline(feature="x", edges=[0.5], shares=[0.5, 0.5])
 STREAM = Stream("m", "champion")

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headrace.pipeline import Drift
-from headrace.records import FeatureBaseline
-from streams.monitor.error import ErrorWatch
-from streams.monitor.feature_windows import FeatureWindows, Window
-from streams.monitor.groups import Grouped
-from streams.monitor.tally import Integers, Numbers
+from headrace.declare.drift import Drift
+from headrace.schema.records import FeatureBaseline
+from headrace.streams.monitor.error import ErrorWatch
+from headrace.streams.monitor.feature_windows import FeatureWindows, Window
+from headrace.streams.monitor.groups import Grouped
+from headrace.streams.monitor.tally import Integers, Numbers
 
 HALVES = FeatureBaseline(feature="x", edges=[0.5], shares=[0.5, 0.5])
 HOUR = 3_600_000_000

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headrace.log.base import Chunk, read_all
-from streams.monitor.figures import figures
-from streams.monitor.processor import Monitor
-from streams.monitor.tally import Tally
+from headrace.kafka.log import Chunk, read_all
+from headrace.streams.monitor.figures import figures
+from headrace.streams.monitor.processor import Monitor
+from headrace.streams.monitor.tally import Tally
 from tests.integration.toy_pipeline import BEGIN
 from tests.unit.monitored import OTHER, Scene, Scored, latest
 

@@ -7,16 +7,16 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.models.policy import Marked, PolicyTimeline, answering
-from headrace.records import Policy, Route
+from headrace.governance.policy import PolicyInForce, PolicyTimeline, answering
+from headrace.schema.records import Policy, Route
 
 A, B = (Policy(routes=[Route(model_id=m, weight=1)]) for m in "ab")
 
 
 def test_a_record_is_scored_under_the_last_marker_before_it() -> None:
     timeline = PolicyTimeline()
-    timeline.mark(0, Marked(20, "second", B))
-    timeline.mark(0, Marked(10, "first", A))
+    timeline.mark(0, PolicyInForce(20, "second", B))
+    timeline.mark(0, PolicyInForce(10, "first", A))
     found = {offset: timeline.at(0, offset) for offset in (0, 10, 11, 20, 21, 99)}
     names = {offset: marked.activation_id if marked else None for offset, marked in found.items()}
     assert names == {0: "first", 10: "first", 11: "first", 20: "first", 21: "second", 99: "second"}
@@ -29,7 +29,7 @@ def test_the_order_in_which_markers_are_learnt_changes_nothing(offsets: list[int
     timelines = [PolicyTimeline(), PolicyTimeline()]
     for timeline, order in zip(timelines, (sorted(offsets), [*offsets, *offsets]), strict=True):
         for offset in order:
-            timeline.mark(0, Marked(offset, str(offset), A))
+            timeline.mark(0, PolicyInForce(offset, str(offset), A))
     assert timelines[0].at(0, asked) == timelines[1].at(0, asked)
 
 

@@ -14,28 +14,28 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headrace import hash_tree
+from headrace.declare.pipeline import Pipeline
 from headrace.errors import ConfigError
-from headrace.log.base import Chunk
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.orders import order_training
-from headrace.pipeline import Pipeline
-from headrace.records import ModelManifest, OffsetRange
-from headrace.registry import MemoryRegistry
-from streams.retrain.algorithms import ALGORITHMS
-from streams.retrain.dataset import read_examples
-from streams.retrain.fit import train
-from streams.retrain.reproduce import Reproduction, reproduce
-from streams.retrain.source import examples_of
+from headrace.governance.decisions import order_training
+from headrace.jobs import hash_tree
+from headrace.jobs.reproduce import Reproduction, reproduce
+from headrace.jobs.train.algorithms import ALGORITHMS
+from headrace.jobs.train.dataset import read_examples
+from headrace.jobs.train.fit import train
+from headrace.jobs.train.source import examples_of
+from headrace.kafka.log import Chunk
+from headrace.kafka.memory import MemoryLog
+from headrace.schema.records import ModelManifest, OffsetRange
+from headrace.schema.registry import MemoryRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.toy_pipeline import BEGIN, toy
 
 STEPS = ("data", "code", "split", "fit", "export")
 
 
-def with_examples(pipeline: Pipeline, count: int = 600) -> PipelineLog:
+def with_examples(pipeline: Pipeline, count: int = 600) -> PipelineTopics:
     """A log in memory that holds examples in three partitions."""
-    topics = PipelineLog(pipeline, MemoryLog(), MemoryRegistry())
+    topics = PipelineTopics(pipeline, MemoryLog(), MemoryRegistry())
     topics.init()
     random = np.random.default_rng(5)
     price = random.random(count)
@@ -62,16 +62,16 @@ def with_examples(pipeline: Pipeline, count: int = 600) -> PipelineLog:
     return topics
 
 
-def trained(topics: PipelineLog) -> ModelManifest:
+def trained(topics: PipelineTopics) -> ModelManifest:
     trigger = order_training(topics, "test", "")
     return train(topics.pipeline, trigger, read_examples(topics, trigger.ranges)).package.manifest
 
 
-def again(topics: PipelineLog, manifest: ModelManifest) -> Reproduction:
+def again(topics: PipelineTopics, manifest: ModelManifest) -> Reproduction:
     return reproduce(topics, manifest, read_chunks(topics, manifest))
 
 
-def read_chunks(topics: PipelineLog, manifest: ModelManifest) -> list[Chunk]:
+def read_chunks(topics: PipelineTopics, manifest: ModelManifest) -> list[Chunk]:
     _, chunks = examples_of(topics, manifest.lineage, Path("nowhere"))
     return list(chunks)
 
@@ -101,7 +101,7 @@ def test_the_settings_of_then_are_used_where_they_have_changed_since() -> None:
     manifest = trained(topics)
     pipeline = topics.pipeline
     other = replace(pipeline, training=replace(pipeline.training, seed=99, validation=timedelta(hours=1)))
-    now = PipelineLog(other, topics.log, topics.registry)
+    now = PipelineTopics(other, topics.log, topics.registry)
     found = again(now, manifest)
     assert found.same
     assert found.first_difference is not None

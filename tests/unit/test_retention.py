@@ -6,9 +6,9 @@ import json
 from fnmatch import fnmatchcase
 from typing import Any
 
-from examples.flights.pipeline import flights
-from streams.forward.shape import Shape, shapes
-from streams.forward.templates import index, template
+from headrace.consumers.forward.shape import Shape, shapes
+from headrace.consumers.forward.templates import index, template
+from headrace.examples.flights.pipeline import flights
 from tests.conftest import ROOT
 
 SHAPES = shapes(flights, "")

@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from headrace.errors import ModelRejected
-from headrace.models.scan import scan
-from streams.retrain.export import to_onnx_bytes
+from headrace.jobs.train.export import to_onnx_bytes
+from headrace.models.package.scan import scan
 from tests.hostile_models import ONNX
 
 SCANNED = {n: r for n, r in ONNX.items() if r[1].startswith(("its ", "it uses", "it needs", "it defines", "it has a"))}

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.flights.pipeline import flights
+from headrace.consumers.forward.templates import COORDINATES, alias, fields_in, properties, properties_of, template
+from headrace.declare.pipeline import Pipeline
 from headrace.errors import ConfigError, SchemaError
-from headrace.pipeline import Pipeline
-from headrace.topics import TOPICS, Topic
-from streams.forward.templates import COORDINATES, alias, fields_in, properties, properties_of, template
+from headrace.examples.flights.pipeline import flights
+from headrace.topics.table import TOPICS, Topic
 
 DATE = {"type": "date", "format": "strict_date_time||epoch_millis"}
 KEYWORD = {"type": "keyword", "ignore_above": 8191}

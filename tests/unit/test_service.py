@@ -9,12 +9,12 @@ import httpx2
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from headrace.log.base import Chunk, Output, TopicPartition
-from headrace.log.loop import ExactlyOnceLoop, LoopConfig
-from headrace.log.memory import MemoryLog
-from headrace.log.processor import Figure
-from headrace.log.status import Histogram
-from headrace.service import serve_status
+from headrace.kafka.log import Chunk, Output, TopicPartition
+from headrace.kafka.memory import MemoryLog
+from headrace.worker.loop import ExactlyOnceLoop, LoopConfig
+from headrace.worker.processor import Figure
+from headrace.worker.service import serve_status
+from headrace.worker.status import Histogram
 from tests.toys import DEAD, PassThrough, dead_letter
 
 LABELS = {"pipeline": "p", "processor": "pass", "worker": "w"}

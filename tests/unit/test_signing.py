@@ -13,8 +13,8 @@ import pytest
 from headrace.config import Settings
 from headrace.errors import ConfigError, ModelRejected
 from headrace.keys import fingerprint, new_key
-from headrace.models.package import Package
-from headrace.models.signing import MODEL, SIGNATURE, Trust, check, lay_out, sign
+from headrace.models.package.package import Package
+from headrace.models.package.signing import MODEL, SIGNATURE, Trust, check, lay_out, sign
 from tests.integration.platform import model_package
 from tests.integration.toy_pipeline import toy
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from headrace.models.ensemble import Ensemble
-from headrace.models.feeding import Matrix
-from headrace.models.package import Package
-from headrace.models.session import ScoringModel, open_session
-from headrace.models.trees import PROBES, Trees
-from headrace.models.trees_kernel import BLOCK, LEAVES, prepare, score_trees
-from streams.retrain.export import to_onnx_bytes
+from headrace.jobs.train.export import to_onnx_bytes
+from headrace.models.package.package import Package
+from headrace.models.score.ensemble import Ensemble
+from headrace.models.score.feeding import Matrix
+from headrace.models.score.session import ScoringModel, open_session
+from headrace.models.score.trees import PROBES, Trees
+from headrace.models.score.trees_kernel import BLOCK, LEAVES, prepare, score_trees
 from tests.integration.platform import model_package
 from tests.integration.toy_pipeline import toy
 
@@ -169,7 +169,7 @@ def test_whatever_else_is_left_to_onnxruntime(model: bytes) -> None:
 
 def test_a_model_too_large_to_look_into_is_left_to_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _ensemble(1, 3, 4)
-    monkeypatch.setattr("headrace.models.trees.LARGEST", len(model) - 1)
+    monkeypatch.setattr("headrace.models.score.trees.LARGEST", len(model) - 1)
     assert Trees.read(model, "probabilities", WIDTH) is None
 
 

@@ -10,18 +10,19 @@ from hypothesis import strategies as st
 
 from headrace.codec.column import BytesColumn
 from headrace.errors import ConfigError
-from headrace.log.native import choice
-from headrace.log.native.library import handle
-from headrace.log.transport import PYTHON, transport
+from headrace.kafka.choice import choose_transport
+from headrace.kafka.native import choice
+from headrace.kafka.native.librdkafka import handle
+from headrace.kafka.python_transport import PYTHON
 
 strings = st.lists(st.none() | st.binary(max_size=40), max_size=30)
 
 
 @pytest.mark.skipif(isinstance(choice.native(), str), reason=f"no native transport here: {choice.native()}")
 def test_native_is_taken_where_it_can_be() -> None:
-    assert transport("auto").name == "native"
-    assert transport("native") is transport("auto")
-    assert transport("python") is PYTHON
+    assert choose_transport("auto").name == "native"
+    assert choose_transport("native") is choose_transport("auto")
+    assert choose_transport("python") is PYTHON
 
 
 @pytest.fixture
@@ -32,15 +33,16 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_elsewhere_auto_falls_back_and_says_why(elsewhere: None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "headrace.kafka")
-    assert transport("auto") is PYTHON
+    assert choose_transport("auto") is PYTHON
     assert caplog.messages == [
-        "records travel through Python's objects: confluent-kafka 9.9: it was tested with 2.16.1"
+        "the native transport cannot be used, records travel two to three times slower: "
+        "confluent-kafka 9.9: it was tested with 2.16.1"
     ]
 
 
 def test_elsewhere_native_is_refused_and_says_why(elsewhere: None) -> None:
     with pytest.raises(ConfigError, match=r"transport = native cannot be had: confluent-kafka 9.9"):
-        transport("native")
+        choose_transport("native")
 
 
 def test_only_a_client_has_a_handle() -> None:

@@ -10,11 +10,11 @@ from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingCla
 from sklearn.linear_model import LogisticRegression
 
 from headrace.errors import ModelRejected
-from headrace.models.feeding import Matrix
-from headrace.models.package import Package
-from headrace.models.session import ScoringModel
-from streams.retrain.export import to_onnx_bytes
-from streams.retrain.trees import most_split
+from headrace.jobs.train.export import to_onnx_bytes
+from headrace.jobs.train.trees import most_split
+from headrace.models.package.package import Package
+from headrace.models.score.feeding import Matrix
+from headrace.models.score.session import ScoringModel
 from tests.integration.platform import model_package
 from tests.integration.toy_pipeline import toy
 

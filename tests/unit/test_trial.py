@@ -7,10 +7,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace.errors import ModelRejected
-from headrace.models.package import Package, digest
-from headrace.models.signing import Trust
-from headrace.models.trial import MB, try_out
-from streams.retrain.export import INPUT, SCORES
+from headrace.jobs.train.export import INPUT, SCORES
+from headrace.models.package.package import Package, digest
+from headrace.models.package.signing import Trust
+from headrace.models.package.trial import MB, try_out
 from tests.integration.platform import model_package
 from tests.integration.toy_pipeline import toy
 

@@ -19,23 +19,23 @@ from hypothesis import strategies as st
 from headrace.cli.times import span_given
 from headrace.codec.column import BytesColumn
 from headrace.errors import ConfigError, DataError, HeadraceError, VersionDamaged
-from headrace.hash_tree import TreeBuilder, forest_root
-from headrace.log.base import Chunk, Output, read_all
-from headrace.log.memory import MemoryLog, MemoryWriter
-from headrace.log.pipeline_log import PipelineLog
-from headrace.records import OffsetRange, Rejection
-from headrace.registry import MemoryRegistry
-from streams.retrain.dataset import read_examples
-from streams.versions import dvc
-from streams.versions.diff import diff
-from streams.versions.examples import archived_examples
-from streams.versions.folder import DataFolder
-from streams.versions.manifest import MANIFEST, load_manifest
-from streams.versions.ranges import before, everything, parse_ranges, words
-from streams.versions.restore import restore
-from streams.versions.retention import guard
-from streams.versions.snapshot import DATASETS, Snapshot, snapshot
-from streams.versions.verify import chunks_of, verified
+from headrace.jobs.hash_tree import TreeBuilder, forest_root
+from headrace.jobs.train.dataset import read_examples
+from headrace.jobs.versions import dvc
+from headrace.jobs.versions.diff import diff
+from headrace.jobs.versions.examples import archived_examples
+from headrace.jobs.versions.folder import DataFolder
+from headrace.jobs.versions.manifest import MANIFEST, load_manifest
+from headrace.jobs.versions.ranges import before, everything, parse_ranges, words
+from headrace.jobs.versions.restore import restore
+from headrace.jobs.versions.retention import guard
+from headrace.jobs.versions.snapshot import DATASETS, Snapshot, snapshot
+from headrace.jobs.versions.verify import chunks_of, verified
+from headrace.kafka.log import Chunk, Output, read_all
+from headrace.kafka.memory import MemoryLog, MemoryWriter
+from headrace.schema.records import OffsetRange, Rejection
+from headrace.schema.registry import MemoryRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.platform import model_package
 from tests.integration.toy_pipeline import BEGIN, clicks, toy
 
@@ -56,13 +56,13 @@ def no_dvc() -> Iterator[None]:
         yield
 
 
-def platform(name: str = "toy", partitions: int = 2) -> PipelineLog:
-    topics = PipelineLog(toy(name, partitions), MemoryLog(), MemoryRegistry())
+def platform(name: str = "toy", partitions: int = 2) -> PipelineTopics:
+    topics = PipelineTopics(toy(name, partitions), MemoryLog(), MemoryRegistry())
     topics.init()
     return topics
 
 
-def put(topics: PipelineLog, dataset: str, partition: int, records: Sequence[Record]) -> None:
+def put(topics: PipelineTopics, dataset: str, partition: int, records: Sequence[Record]) -> None:
     """One transaction: it leaves a gap in the offsets after the records."""
     writer = topics.log.writer("test")
     writer.begin()
@@ -70,13 +70,13 @@ def put(topics: PipelineLog, dataset: str, partition: int, records: Sequence[Rec
     writer.commit()
 
 
-def events(topics: PipelineLog, start: int, count: int) -> list[Record]:
+def events(topics: PipelineTopics, start: int, count: int) -> list[Record]:
     rows = clicks(start, count, labelled=False)
     values = topics.codec("raw").encode(rows)
     return [(user.encode(), value) for user, value in zip(rows["user"], values, strict=True)]
 
 
-def on_topic(topics: PipelineLog, topic: str) -> dict[int, list[Record]]:
+def on_topic(topics: PipelineTopics, topic: str) -> dict[int, list[Record]]:
     found: dict[int, list[Record]] = {}
     for chunk in read_all(topics.log, topic):
         found.setdefault(chunk.tp.partition, []).extend(zip(chunk.keys, chunk.values, strict=True))
@@ -93,7 +93,7 @@ def root_of(records: dict[int, list[Record]], partitions: int) -> str:
     return forest_root(trees)
 
 
-def frozen(topics: PipelineLog, folder: DataFolder, dataset: str = "raw", file_records: int = 500_000) -> Snapshot:
+def frozen(topics: PipelineTopics, folder: DataFolder, dataset: str = "raw", file_records: int = 500_000) -> Snapshot:
     ranges = everything(topics.log, topics.topic(dataset))
     return snapshot(topics, dataset, ranges, folder, file_records=file_records)
 
@@ -104,7 +104,7 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 @pytest.fixture
-def topics() -> PipelineLog:
+def topics() -> PipelineTopics:
     found = platform()
     put(found, "raw", 0, events(found, 0, 700))
     put(found, "raw", 1, [*events(found, 700, 50), (b"user1", b"\x00damaged"), (None, None)])
@@ -149,7 +149,7 @@ def test_a_version_gives_back_the_same_bytes_whatever_they_are(
             assert [o for c in own for o in c.offsets.tolist()] == offsets
 
 
-def test_a_file_has_the_bytes_and_the_decoded_columns(topics: PipelineLog, folder: DataFolder) -> None:
+def test_a_file_has_the_bytes_and_the_decoded_columns(topics: PipelineTopics, folder: DataFolder) -> None:
     done = frozen(topics, folder)
     assert sorted(p.name for p in done.folder.iterdir()) == [
         MANIFEST,
@@ -170,7 +170,7 @@ def test_a_file_has_the_bytes_and_the_decoded_columns(topics: PipelineLog, folde
 
 
 def test_files_are_cut_at_so_many_records_and_named_for_their_first_offset(
-    topics: PipelineLog, folder: DataFolder
+    topics: PipelineTopics, folder: DataFolder
 ) -> None:
     done = frozen(topics, folder, file_records=300)
     files = [(f.name, f.records) for p in load_manifest(done.folder).partitions for f in p.files]
@@ -183,7 +183,7 @@ def test_files_are_cut_at_so_many_records_and_named_for_their_first_offset(
 
 
 def test_the_same_ranges_are_the_same_version_and_are_not_written_twice(
-    topics: PipelineLog, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+    topics: PipelineTopics, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = frozen(topics, folder)
     written = {p: p.stat().st_mtime_ns for p in folder.path.rglob("*") if p.is_file()}
@@ -195,7 +195,7 @@ def test_the_same_ranges_are_the_same_version_and_are_not_written_twice(
     assert frozen(topics, folder).summary.version != one.summary.version
 
 
-def test_what_a_killed_snapshot_left_does_not_count(topics: PipelineLog, folder: DataFolder) -> None:
+def test_what_a_killed_snapshot_left_does_not_count(topics: PipelineTopics, folder: DataFolder) -> None:
     left = folder.place("toy", "raw") / ".writing"
     left.mkdir(parents=True)
     (left / "p0-000000000000.parquet").write_bytes(b"half")
@@ -209,12 +209,12 @@ def test_what_a_killed_snapshot_left_does_not_count(topics: PipelineLog, folder:
     assert dvc.noted(dvc.tracked(done.folder)) == done.summary
 
 
-def test_a_snapshot_is_refused_while_another_is_written(topics: PipelineLog, folder: DataFolder) -> None:
+def test_a_snapshot_is_refused_while_another_is_written(topics: PipelineTopics, folder: DataFolder) -> None:
     with folder.claimed("toy", "raw"), pytest.raises(DataError, match=r"another process writes a version of toy\.raw"):
         frozen(topics, folder)
 
 
-def test_ranges_and_times_choose_the_records(topics: PipelineLog, folder: DataFolder) -> None:
+def test_ranges_and_times_choose_the_records(topics: PipelineTopics, folder: DataFolder) -> None:
     ranges = parse_ranges("1:10-20, 0:5-8")
     assert words(ranges) == "0:5-8,1:10-20"
     done = snapshot(topics, "raw", ranges, folder)
@@ -225,7 +225,7 @@ def test_ranges_and_times_choose_the_records(topics: PipelineLog, folder: DataFo
     assert words(before(topics.log, "toy.raw", BEGIN)) == ""
 
 
-def test_an_open_transaction_is_not_in_a_version(topics: PipelineLog, folder: DataFolder) -> None:
+def test_an_open_transaction_is_not_in_a_version(topics: PipelineTopics, folder: DataFolder) -> None:
     writer = topics.log.writer("open")
     writer.begin()
     writer.write(Output(topics.tp("raw"), [b"k"], [b"v"]))
@@ -255,7 +255,7 @@ def test_a_bad_text_of_ranges_is_one_clear_line(text: str, said: str) -> None:
 
 
 def test_ranges_that_are_not_on_the_topic_are_refused_and_nothing_is_written(
-    topics: PipelineLog, folder: DataFolder
+    topics: PipelineTopics, folder: DataFolder
 ) -> None:
     assert isinstance(topics.log, MemoryLog)
     topics.log.drop_before(topics.tp("raw"), 100)
@@ -274,12 +274,12 @@ def test_ranges_that_are_not_on_the_topic_are_refused_and_nothing_is_written(
 
 
 def test_records_dropped_while_they_are_read_leave_no_version(
-    topics: PipelineLog, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+    topics: PipelineTopics, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = topics.log
     assert isinstance(log, MemoryLog)
     monkeypatch.setattr(
-        "streams.versions.snapshot.read_range",
+        "headrace.jobs.versions.snapshot.read_range",
         lambda log, ranges: [log.drop_before(topics.tp("raw"), 100), *read_all(log, "toy.raw")][1:],
     )
     with pytest.raises(ConfigError, match=r"toy.raw\[0\] begins at 100"):
@@ -364,7 +364,7 @@ def resealed(folder: Path, name: str, value: object) -> None:
 
 @pytest.mark.parametrize("kind", TAMPERED)
 def test_whatever_is_tampered_with_is_named_and_nothing_is_written(
-    kind: str, topics: PipelineLog, folder: DataFolder
+    kind: str, topics: PipelineTopics, folder: DataFolder
 ) -> None:
     done = frozen(topics, folder, file_records=300)
     tamper, said = TAMPERED[kind]
@@ -379,7 +379,7 @@ def test_whatever_is_tampered_with_is_named_and_nothing_is_written(
     assert set(topics.log.entries) == there
 
 
-def test_a_topic_that_is_not_empty_is_refused(topics: PipelineLog, folder: DataFolder) -> None:
+def test_a_topic_that_is_not_empty_is_refused(topics: PipelineTopics, folder: DataFolder) -> None:
     done = frozen(topics, folder)
     version = folder.find("toy", done.summary.version[:5])
     with pytest.raises(ConfigError, match=r"toy.raw is not empty: name a topic that is empty or not there with --to"):
@@ -397,11 +397,11 @@ class Cut(HeadraceError):
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 def test_an_interrupted_restore_goes_on_where_it_stood(
-    topics: PipelineLog, folder: DataFolder, monkeypatch: pytest.MonkeyPatch, after: int
+    topics: PipelineTopics, folder: DataFolder, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     done = frozen(topics, folder)
     version = folder.find("toy", done.summary.version)
-    monkeypatch.setattr("streams.versions.restore.TRANSACTION_RECORDS", 200)
+    monkeypatch.setattr("headrace.jobs.versions.restore.TRANSACTION_RECORDS", 200)
     write, written = MemoryWriter.write, iter(range(10))
 
     def cut(writer: MemoryWriter, output: Output) -> None:
@@ -426,7 +426,7 @@ def test_an_interrupted_restore_goes_on_where_it_stood(
 
 
 def test_a_version_is_named_by_its_unique_beginning_and_by_its_own_pipeline(
-    topics: PipelineLog, folder: DataFolder
+    topics: PipelineTopics, folder: DataFolder
 ) -> None:
     one = frozen(topics, folder).summary.version
     two = snapshot(topics, "raw", parse_ranges("0:0-5"), folder).summary.version
@@ -441,7 +441,9 @@ def test_a_version_is_named_by_its_unique_beginning_and_by_its_own_pipeline(
         folder.find("toy", one, "examples")
 
 
-def test_a_version_that_was_moved_to_another_pipeline_is_none_of_its(topics: PipelineLog, folder: DataFolder) -> None:
+def test_a_version_that_was_moved_to_another_pipeline_is_none_of_its(
+    topics: PipelineTopics, folder: DataFolder
+) -> None:
     done = frozen(topics, folder)
     place = folder.place("other", "raw")
     place.mkdir(parents=True)
@@ -462,7 +464,7 @@ def test_spans_are_read_as_people_write_them(given: str, span: timedelta) -> Non
 
 
 def test_a_data_folder_that_cannot_be_written_is_one_clear_line(
-    topics: PipelineLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    topics: PipelineTopics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"the data folder .*file cannot be written: Not a directory"):
@@ -481,7 +483,7 @@ def test_a_data_folder_that_cannot_be_written_is_one_clear_line(
 
 
 def test_without_dvc_nothing_is_written(
-    topics: PipelineLog, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+    topics: PipelineTopics, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"package dvc is missing: pip install 'headrace\[data\]'"):
@@ -492,15 +494,15 @@ def test_without_dvc_nothing_is_written(
 # What training used, and what is about to go.
 
 
-def with_examples(partitions: int = 2, count: int = 60, retention: str = "86400000") -> PipelineLog:
-    topics = PipelineLog(toy("toy", partitions), MemoryLog(), MemoryRegistry())
+def with_examples(partitions: int = 2, count: int = 60, retention: str = "86400000") -> PipelineTopics:
+    topics = PipelineTopics(toy("toy", partitions), MemoryLog(), MemoryRegistry())
     topics.log.create_topics({"toy.examples": (partitions, {"retention.ms": retention})})
     topics.init()
     more_examples(topics, 0, count)
     return topics
 
 
-def more_examples(topics: PipelineLog, start: int, count: int) -> None:
+def more_examples(topics: PipelineTopics, start: int, count: int) -> None:
     for p in range(topics.pipeline.partitions):
         n = range(start, start + count)
         rows = pl.DataFrame(
@@ -520,7 +522,7 @@ def more_examples(topics: PipelineLog, start: int, count: int) -> None:
         put(topics, "examples", p, [(b"k", v) for v in topics.codec("examples").encode(rows)])
 
 
-def trained_on(topics: PipelineLog, ranges: str, seed: int) -> str:
+def trained_on(topics: PipelineTopics, ranges: str, seed: int) -> str:
     """Publish a model trained on ranges of the examples."""
     found = parse_ranges(ranges)
     package = model_package(topics.pipeline, seed)
@@ -534,7 +536,7 @@ def trained_on(topics: PipelineLog, ranges: str, seed: int) -> str:
 
 
 def states(
-    topics: PipelineLog, folder: DataFolder, *, hours: int = 2, age: int = 23, archive: bool = True
+    topics: PipelineTopics, folder: DataFolder, *, hours: int = 2, age: int = 23, archive: bool = True
 ) -> list[str]:
     """Their states, some hours after the examples came; they are kept for 24."""
     now = datetime.now(UTC) + timedelta(hours=age)
@@ -660,7 +662,7 @@ def test_a_version_only_in_dvc_is_known_by_what_its_file_says(folder: DataFolder
     assert again.summary.version == done.summary.version
 
 
-def test_chunks_are_slices_without_copies_of_records(topics: PipelineLog, folder: DataFolder) -> None:
+def test_chunks_are_slices_without_copies_of_records(topics: PipelineTopics, folder: DataFolder) -> None:
     done = frozen(topics, folder)
     for chunk in chunks_of(done.folder, load_manifest(done.folder)):
         assert isinstance(chunk, Chunk)

@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from headrace.log.base import TopicPartition
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.orders import write
-from headrace.records import (
+from headrace.cli.watch_screen import screen
+from headrace.kafka.log import TopicPartition
+from headrace.kafka.memory import MemoryLog
+from headrace.query.watch.look import Watch
+from headrace.query.watch.view import Accuracy, Drifted, InForce
+from headrace.runner.processors import PROCESSORS
+from headrace.schema.records import (
     Activated,
     Approval,
     DeadLetter,
@@ -25,10 +27,9 @@ from headrace.records import (
     RolledBack,
     Route,
 )
-from headrace.registry import MemoryRegistry
-from headrace.watch.look import Watch
-from headrace.watch.screen import screen
-from headrace.watch.view import Accuracy, Drifted, InForce
+from headrace.schema.registry import MemoryRegistry
+from headrace.topics.control import write_control
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.toy_pipeline import toy
 
 AT = datetime(2024, 2, 3, 4, tzinfo=UTC)
@@ -51,15 +52,15 @@ def metric(name: str, value: float, hour: int = 1, version: int = 1, group: str 
 
 
 @pytest.fixture
-def topics() -> PipelineLog:
-    topics = PipelineLog(toy("p"), MemoryLog(), MemoryRegistry())
+def topics() -> PipelineTopics:
+    topics = PipelineTopics(toy("p"), MemoryLog(), MemoryRegistry())
     topics.init()
     return topics
 
 
 @pytest.fixture
-def watch(topics: PipelineLog) -> Iterator[Watch]:
-    watch = Watch(topics)
+def watch(topics: PipelineTopics) -> Iterator[Watch]:
+    watch = Watch(topics, tuple(PROCESSORS))
     yield watch
     watch.close()
 
@@ -70,7 +71,7 @@ def test_nothing_has_happened_yet(watch: Watch) -> None:
     assert {(f.members, f.per_second, f.lag) for f in view.flows} == {(0, 0.0, 0)}
 
 
-def test_decisions_come_newest_first_and_say_which_model_is_in_force(topics: PipelineLog, watch: Watch) -> None:
+def test_decisions_come_newest_first_and_say_which_model_is_in_force(topics: PipelineTopics, watch: Watch) -> None:
     markers = [PartitionOffset(partition=0, offset=7), PartitionOffset(partition=2, offset=9)]
     records = [
         GateResult(
@@ -90,7 +91,7 @@ def test_decisions_come_newest_first_and_say_which_model_is_in_force(topics: Pip
         RolledBack(activation_id="0", by="bob", reason="bad", at=AT),
         Rejection(model_id="d", by="ann", reason="no", at=AT),
     ]
-    write(topics, "decisions", records, ["m"] * len(records))
+    write_control(topics, "decisions", records, ["m"] * len(records))
     view = watch.look()
     assert [(d.kind, d.model_id, d.by, d.what) for d in view.decisions] == [
         ("rejected", "d", "ann", "no"),
@@ -103,7 +104,7 @@ def test_decisions_come_newest_first_and_say_which_model_is_in_force(topics: Pip
     assert watch.look().decisions == view.decisions
 
 
-def test_the_latest_version_of_the_latest_window_counts_and_groups_do_not(topics: PipelineLog, watch: Watch) -> None:
+def test_the_latest_version_of_the_latest_window_counts_and_groups_do_not(topics: PipelineTopics, watch: Watch) -> None:
     records = [
         metric("psi.price", 0.3),
         metric("ks.price", 0.2),
@@ -116,7 +117,7 @@ def test_the_latest_version_of_the_latest_window_counts_and_groups_do_not(topics
         metric("log_loss", 8.0, group="user=x", hour=2, route="champion"),
         metric("brier", 0.1, hour=0, route="champion"),
     ]
-    write(topics, "metrics", records, ["m"] * len(records))
+    write_control(topics, "metrics", records, ["m"] * len(records))
     view = watch.look()
     end = AT + timedelta(hours=1)
     assert view.drift == [
@@ -126,10 +127,10 @@ def test_the_latest_version_of_the_latest_window_counts_and_groups_do_not(topics
     assert view.accuracy == [Accuracy("a" * 64, "champion", end, 2, {"log_loss": 0.4, "auc": 0.7})]
 
 
-def test_flows_are_what_each_group_has_passed_and_has_before_it(topics: PipelineLog, watch: Watch) -> None:
+def test_flows_are_what_each_group_has_passed_and_has_before_it(topics: PipelineTopics, watch: Watch) -> None:
     log = topics.log
     assert isinstance(log, MemoryLog)
-    write(topics, "decisions", [Rejection(model_id="d", by="a", reason="no")] * 10, ["m"] * 10)
+    write_control(topics, "decisions", [Rejection(model_id="d", by="a", reason="no")] * 10, ["m"] * 10)
     tp = TopicPartition("p.decisions", 0)
     log.commit("p.govern", {tp: 4})
     assert {f.processor: f.lag for f in watch.look().flows if f.lag} == {
@@ -140,19 +141,19 @@ def test_flows_are_what_each_group_has_passed_and_has_before_it(topics: Pipeline
     assert (flow.lag, flow.per_second > 0) == (0, True)
 
 
-def test_dead_letters_count_from_when_the_watch_began(topics: PipelineLog) -> None:
+def test_dead_letters_count_from_when_the_watch_began(topics: PipelineTopics) -> None:
     letter = DeadLetter(stage="infer", code="too_short", reason="r", topic="t", partition=0, offset=1)
-    write(topics, "dead", [letter], ["k"])
-    watch = Watch(topics)
-    write(topics, "dead", [letter, letter], ["k", "k"])
+    write_control(topics, "dead", [letter], ["k"])
+    watch = Watch(topics, tuple(PROCESSORS))
+    write_control(topics, "dead", [letter, letter], ["k", "k"])
     assert watch.look().dead == {"infer: too_short": 2}
     assert watch.look().dead == {"infer: too_short": 2}
     watch.close()
 
 
-def test_a_view_is_a_screen_and_json(topics: PipelineLog, watch: Watch) -> None:
+def test_a_view_is_a_screen_and_json(topics: PipelineTopics, watch: Watch) -> None:
     records = [metric("psi.price", 0.3), metric("ks.price", 0.2), metric("log_loss", 0.5, version=2, route="champion")]
-    write(topics, "metrics", records, ["m"] * len(records))
+    write_control(topics, "metrics", records, ["m"] * len(records))
     view = watch.look()
     console = Console(width=120)
     with console.capture() as shown:

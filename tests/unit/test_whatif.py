@@ -18,32 +18,32 @@ from rich.console import Console
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from typer.testing import CliRunner
 
-from headrace.audit.scope import Window
 from headrace.cli import app, times
+from headrace.cli import whatif_screen as screen
+from headrace.declare.pipeline import Pipeline
 from headrace.errors import ConfigError, ModelRejected
-from headrace.log.base import Output
-from headrace.log.memory import MemoryLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.package import Package
-from headrace.models.session import ScoringModel
-from headrace.models.signing import Trust
-from headrace.models.topic import publication
-from headrace.pipeline import Pipeline
-from headrace.records import ModelManifest, OffsetRange
-from headrace.registry import MemoryRegistry
-from streams.whatif import screen
-from streams.whatif.buckets import buckets
-from streams.whatif.cautions import cautions
-from streams.whatif.curves import Point, calibration
-from streams.whatif.decisions import flips
-from streams.whatif.extremes import extremes, furthest
-from streams.whatif.figures import Comparison, compare
-from streams.whatif.page import page
-from streams.whatif.past import scored
-from streams.whatif.report import Asked, Gathering, Report, draw_up
-from streams.whatif.rows import ANSWERS, LABELS, TIME, by, rows, schema
-from streams.whatif.run import what_if
-from streams.whatif.slices import by_group, over_time
+from headrace.jobs.whatif.buckets import buckets
+from headrace.jobs.whatif.cautions import cautions
+from headrace.jobs.whatif.curves import Point, calibration
+from headrace.jobs.whatif.decisions import flips
+from headrace.jobs.whatif.extremes import extremes, furthest
+from headrace.jobs.whatif.figures import Comparison, compare
+from headrace.jobs.whatif.page import page
+from headrace.jobs.whatif.past import scored
+from headrace.jobs.whatif.report import Asked, Gathering, Report, draw_up
+from headrace.jobs.whatif.rows import ANSWERS, LABELS, TIME, by, rows, schema
+from headrace.jobs.whatif.run import what_if
+from headrace.jobs.whatif.slices import by_group, over_time
+from headrace.kafka.log import Output
+from headrace.kafka.memory import MemoryLog
+from headrace.models.package.package import Package
+from headrace.models.package.signing import Trust
+from headrace.models.package.topic import publication
+from headrace.models.score.session import ScoringModel
+from headrace.query.audit.scope import Window
+from headrace.schema.records import ModelManifest, OffsetRange
+from headrace.schema.registry import MemoryRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.platform import model_package
 from tests.integration.toy_pipeline import BEGIN, toy
 
@@ -383,7 +383,7 @@ class InMemory:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.log = MemoryLog()
-        self.topics = PipelineLog(pipeline, self.log, MemoryRegistry())
+        self.topics = PipelineTopics(pipeline, self.log, MemoryRegistry())
         self.topics.init()
 
     def write(self, *outputs: Output) -> None:

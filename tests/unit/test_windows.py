@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.windows import Window, rolling_sums
+from headrace.declare.windows import Window, rolling_sums
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 40), st.sampled_from(["a", "b", None]), st.integers(0, 1), st.integers(-3, 3) | st.none()),

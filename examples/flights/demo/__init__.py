@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from examples.flights.demo.run import Demo
 from headrace.config import Settings
+from headrace.examples.flights.demo.run import Demo
 
 
 def run(settings: Settings, *, months: int, out: Path) -> bool:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from headrace.log.base import read_all
-from headrace.log.pipeline_log import PipelineLog
-from headrace.records import DeadLetter
+from headrace.kafka.log import read_all
+from headrace.schema.records import DeadLetter
+from headrace.topics.pipeline_topics import PipelineTopics
 
 COLUMNS = {
     "raw": ("kind", "cancelled"),
@@ -46,7 +46,7 @@ class Account:
         return all(line.ok for line in self.lines)
 
 
-def draw_up(topics: PipelineLog) -> Account:
+def draw_up(topics: PipelineTopics) -> Account:
     """Read every topic to its end and hold inputs against outcomes, by coordinates."""
     tables = {name: _table(topics, name) for name in COLUMNS}
     dead = [
@@ -120,7 +120,7 @@ def dead_by_code(dead: list[DeadLetter]) -> Counter[str]:
     return Counter(d.code for d in dead)
 
 
-def _table(topics: PipelineLog, name: str) -> pl.DataFrame:
+def _table(topics: PipelineTopics, name: str) -> pl.DataFrame:
     """The wanted columns of a topic's records, with partition ``p`` and offset ``o``.
 
     Of raw, every record counts, the damaged ones too (their columns are null).
@@ -132,7 +132,7 @@ def _table(topics: PipelineLog, name: str) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _frames(topics: PipelineLog, name: str) -> Iterator[pl.DataFrame]:
+def _frames(topics: PipelineTopics, name: str) -> Iterator[pl.DataFrame]:
     for chunk in read_all(topics.log, topics.topic(name)):
         decoded = topics.codec(name).decode(chunk.values)
         offsets = chunk.offsets[decoded.places()]

@@ -8,7 +8,7 @@ import polars as pl
 
 from headrace.codec.topic import TopicCodec
 from headrace.codec.wire import header
-from headrace.log.pipeline_log import PipelineLog
+from headrace.topics.pipeline_topics import PipelineTopics
 
 UNKNOWN_SCHEMA = 999_999
 
@@ -32,7 +32,7 @@ scheduled,,2013-01-15T10:00:00,JFK,LAX,B6,1,2013-01-15T12:00:00,,2,2475,380,perh
 """A file with five rows that do not fit the schema; the push refuses each with its line."""
 
 
-def damaged_events(topics: PipelineLog, events: pl.DataFrame) -> list[Damaged]:
+def damaged_events(topics: PipelineTopics, events: pl.DataFrame) -> list[Damaged]:
     """Twenty records made from real events of the first days of ``events``, each broken in its own way."""
     codec = topics.codec("raw")
     scheduled = events.filter(pl.col("kind") == "scheduled")

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from headrace.log.pipeline_log import PipelineLog
-from headrace.producer import EventProducer
+from headrace.client.events import EventProducer
+from headrace.topics.pipeline_topics import PipelineTopics
 
 FAST_DAYS, SLOW_DAYS = 8.0, 1.0
 """Days of event time in a second: in the open, and while a model is being made, so that a training takes days
@@ -30,7 +30,7 @@ class Feed:
         events: every event, in order.
     """
 
-    topics: PipelineLog
+    topics: PipelineTopics
     events: pl.DataFrame
     sent: int = 0
     clock: datetime | None = None

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from examples.flights.data import NEW_YORK
-from streams.retrain.scores import binary_metrics
+from headrace.examples.flights.data import NEW_YORK
+from headrace.models.metrics import binary_metrics
 
 
 def by_month(outcomes: pl.DataFrame, first_model: str) -> list[dict[str, Any]]:

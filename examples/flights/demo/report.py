@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 
-from examples.flights.demo.account import Account
+from headrace.examples.flights.demo.account import Account
 
 matplotlib.use("svg")
 

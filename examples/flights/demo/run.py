@@ -15,30 +15,30 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from examples.flights.data import flight_events, month_starts
-from examples.flights.demo import report, screen
-from examples.flights.demo.account import Account, dead_by_code, draw_up
-from examples.flights.demo.damage import BAD_ROWS, damaged_events
-from examples.flights.demo.feed import Feed
-from examples.flights.demo.monthly import by_month
-from examples.flights.demo.processes import MemoryWatch, Processors
-from examples.flights.demo.settle import read_through, wait_until
-from examples.flights.demo.watch import ControlWatch, Event
-from examples.flights.pipeline import flights
-from headrace.cli.models import model_row
 from headrace.config import Settings
 from headrace.embedded import control
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
-from headrace.log.kafka import KafkaLog
-from headrace.log.pipeline_log import PipelineLog
-from headrace.orders import order_approval, order_training
-from headrace.registry import ConfluentRegistry
-from producers.files import push_file
+from headrace.examples.flights.data import flight_events, month_starts
+from headrace.examples.flights.demo import report, screen
+from headrace.examples.flights.demo.account import Account, dead_by_code, draw_up
+from headrace.examples.flights.demo.damage import BAD_ROWS, damaged_events
+from headrace.examples.flights.demo.feed import Feed
+from headrace.examples.flights.demo.monthly import by_month
+from headrace.examples.flights.demo.processes import MemoryWatch, Processors
+from headrace.examples.flights.demo.settle import read_through, wait_until
+from headrace.examples.flights.demo.watch import ControlWatch, Event
+from headrace.examples.flights.pipeline import flights
+from headrace.governance.decisions import order_approval, order_training, shown_evidence
+from headrace.kafka.cluster import KafkaLog
+from headrace.producers.files import push_file
+from headrace.query.models import model_view
+from headrace.schema.registry import ConfluentRegistry
+from headrace.topics.pipeline_topics import PipelineTopics
 
 APPROVER = "demo operator"
 DAMAGE_AT = datetime(2013, 2, 15, 17, tzinfo=UTC)
-REFERENCE = "examples.flights.pipeline:flights"
+REFERENCE = "headrace.examples.flights.pipeline:flights"
 
 
 class Demo:
@@ -71,7 +71,7 @@ class Demo:
             self._say(f"Kafka at {stack.bootstrap}, registry at {stack.registry_url}")
             here = self._settings.model_copy(update={"bootstrap": stack.bootstrap, "registry_url": stack.registry_url})
             self._log = KafkaLog(here, "headrace-demo")
-            self._topics = PipelineLog(flights, self._log, ConfluentRegistry(here))
+            self._topics = PipelineTopics(flights, self._log, ConfluentRegistry(here))
             created = self._topics.init()
             self._say(f"{len(created)} topics created, schemas registered; starting the processors")
             processors = Processors(stack, REFERENCE, stack.state / "logs")
@@ -131,7 +131,8 @@ class Demo:
             if not self._first_model:
                 self._first_model = model
             shadows = [] if model == self._first_model else [self._first_model]
-            order_approval(self._topics, model, APPROVER, shadows=shadows, note="gates passed")
+            shown = shown_evidence(self._topics, model)
+            order_approval(self._topics, model, APPROVER, evidence=shown.hash, shadows=shadows, note="gates passed")
             for event in self._watch.poll(0.2):
                 self._tell(event)
         self._processors.check()
@@ -187,7 +188,7 @@ class Demo:
 
     def _model(self, model_id: str) -> dict[str, Any]:
         manifest = self._watch.models[model_id].manifest
-        row = model_row(manifest, self._watch.state)
+        row = model_view(manifest, self._watch.state).plain()
         trigger = self._watch.triggers[manifest.lineage.trigger_id]
         activated = [a for a in self._watch.state.activations.values() if a.policy.champion == model_id]
         markers = {m.partition: m.offset for a in activated[:1] for m in a.markers}

@@ -7,9 +7,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from examples.flights.demo.account import Account, dead_by_code
-from examples.flights.demo.watch import Event
-from headrace.records import Activated, Approval, DeadLetter, GateResult, ModelManifest, Rejection, TrainingTrigger
+from headrace.examples.flights.demo.account import Account, dead_by_code
+from headrace.examples.flights.demo.watch import Event
+from headrace.schema.records import (
+    Activated,
+    Approval,
+    DeadLetter,
+    GateResult,
+    ModelManifest,
+    Rejection,
+    TrainingTrigger,
+)
 
 
 def line(event: Event) -> str:

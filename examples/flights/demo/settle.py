@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from headrace.errors import StackError
-from headrace.log.base import TopicPartition
-from headrace.log.kafka import KafkaLog
-from headrace.log.pipeline_log import PipelineLog
+from headrace.kafka.cluster import KafkaLog
+from headrace.kafka.log import TopicPartition
+from headrace.topics.pipeline_topics import PipelineTopics
 
 STAGES = ("preprocess", "infer", "join", "monitor")
 
@@ -29,7 +29,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float, turn: C
         time.sleep(0.05)
 
 
-def read_through(topics: PipelineLog, log: KafkaLog, stage: str, inputs: tuple[str, ...]) -> bool:
+def read_through(topics: PipelineTopics, log: KafkaLog, stage: str, inputs: tuple[str, ...]) -> bool:
     """Whether a stage's group has committed past the last record of each partition of its inputs."""
     committed = log.committed(topics.pipeline.name + "." + stage)
     for name in inputs:

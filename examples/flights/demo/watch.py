@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from headrace.log.pipeline_log import PipelineLog
-from headrace.models.catalog import Governance, Published, manifests_in
-from headrace.records import (
+from headrace.governance.catalog import Governance, Published, manifests_in
+from headrace.schema.records import (
     Activated,
     Approval,
     DeadLetter,
@@ -17,6 +16,7 @@ from headrace.records import (
     Rejection,
     TrainingTrigger,
 )
+from headrace.topics.pipeline_topics import PipelineTopics
 
 Event = TrainingTrigger | ModelManifest | GateResult | Approval | Rejection | Activated | DeadLetter
 
@@ -32,7 +32,7 @@ class ControlWatch:
         failed: triggers that became dead letters.
     """
 
-    topics: PipelineLog
+    topics: PipelineTopics
     state: Governance = field(default_factory=Governance)
     models: dict[str, Published] = field(default_factory=dict)
     triggers: dict[str, TrainingTrigger] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The front door's rooms: connect, events, follow, decisions."""

@@ -1,0 +1,1 @@
+"""What a user writes: the pipeline and what it is declared with."""

@@ -1,0 +1,184 @@
+"""What a user declares: one frozen object that every processor reads.
+
+A pipeline names its raw schema, its key, id and event time, and two functions over Polars frames:
+``features`` (events in log order -> one row per event to score) and ``labels`` (events in log order ->
+the labels they reveal). Everything else has a default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from headrace.codec.types import avro_type_of, polars_schema
+from headrace.declare.drift import Drift
+from headrace.declare.forward import FORWARDED, Forward
+from headrace.declare.gates import Gates
+from headrace.declare.raw_schema import Schema
+from headrace.declare.target import Binary
+from headrace.declare.training import Training
+from headrace.errors import SchemaError
+
+OFFSET = "offset"
+"""Column of a raw frame that holds the record's offset; feature and label rows keep it to say where they came from."""
+
+RESERVED = frozenset({"id", "key", "event_time", "raw_offset"})
+"""Fields headrace itself puts in a features record."""
+
+FrameFunction = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """An ML pipeline on Kafka, as its user declares it.
+
+    Args:
+        name: prefix of every topic: letters, digits, ``-`` and ``_``.
+        raw: Avro record schema of the raw events (see :func:`schema`).
+        key: field that keys every topic (its hash picks the partition, so it bounds what features can see).
+        id: field that names one thing to score; joins, routing and people use it.
+        event_time: field with the event's time, ``timestamp-micros`` or ``timestamp-millis``.
+        features: raw rows of one partition in log order (all raw fields, and ``offset``) -> one row per event
+            to score: ``offset`` of that event and the feature columns. Numbers and booleans are the model's
+            input, in this order; strings are carried along for groups. It may look back over ``horizon``.
+        labels: raw rows in log order -> one row per label: ``offset`` and ``label``; also ``id`` and
+            ``label_time`` where they are not those of the row itself.
+        target: what the label means.
+        horizon: how far back in event time ``features`` looks.
+        label_horizon: how long after the features a label may come.
+        lateness: how far behind its partition's newest event an event may be and still be used.
+        categorical: numeric features that are codes, not quantities.
+        groups: string columns of the feature rows by which quality and fairness are split.
+        partitions: partitions of each keyed topic.
+    """
+
+    name: str
+    raw: Schema
+    key: str
+    id: str
+    event_time: str
+    features: FrameFunction
+    labels: FrameFunction
+    target: Binary
+    horizon: timedelta
+    label_horizon: timedelta = timedelta(days=7)
+    lateness: timedelta = timedelta(hours=1)
+    categorical: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    partitions: int = 4
+    training: Training = field(default_factory=Training)
+    drift: Drift = field(default_factory=Drift)
+    gates: Gates = field(default_factory=Gates)
+    forward: Forward = field(default_factory=Forward)
+    times: tuple[datetime, datetime] = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    """Event times from the first to the last are taken for such; others are dead-lettered."""
+    failure_limit: float = 0.5
+    """Share of a batch's records on which user code may fail before the worker stops."""
+    function_limit: timedelta = timedelta(seconds=30)
+    """How long ``features`` or ``labels`` may take on a batch. It is then halved down to the records on which they do
+    not return, which are dead-lettered; each part may take a third of that at least."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", self.name):
+            raise SchemaError(f"pipeline name {self.name!r}: use letters, digits, - and _")
+        fields = polars_schema(self.raw)
+        for role in ("key", "id", "event_time"):
+            if getattr(self, role) not in fields:
+                raise SchemaError(
+                    f"pipeline {self.name}: {role}={getattr(self, role)!r} is no field of {self.raw['name']}; "
+                    f"it has {', '.join(fields)}"
+                )
+        if not isinstance(fields[self.event_time], pl.Datetime):
+            raise SchemaError(f"pipeline {self.name}: {self.event_time} must be timestamp-micros or -millis")
+        if elsewhere := set(self.forward.topics) - set(FORWARDED):
+            raise SchemaError(
+                f"pipeline {self.name}: {', '.join(sorted(elsewhere))} cannot be forwarded; "
+                f"what can is {', '.join(FORWARDED)}"
+            )
+        unknown = {*self.categorical, *self.drift.ignore} - set(self.inputs)
+        unknown |= set(self.groups) - set(self.feature_columns)
+        if unknown:
+            raise SchemaError(f"pipeline {self.name}: no such feature: {', '.join(sorted(unknown))}")
+
+    @cached_property
+    def feature_columns(self) -> dict[str, pl.DataType]:
+        """Column name -> dtype of a feature row, found by calling ``features`` on an empty frame."""
+        empty = pl.DataFrame(schema={**polars_schema(self.raw), OFFSET: pl.Int64()})
+        try:
+            columns = dict(self.features(empty).schema)
+        except Exception as e:
+            raise SchemaError(f"pipeline {self.name}: features() fails on an empty frame: {e}") from e
+        if columns.pop(OFFSET, None) != pl.Int64:
+            raise SchemaError(f"pipeline {self.name}: features() must keep the column 'offset' as it came")
+        if clash := RESERVED & set(columns):
+            raise SchemaError(f"pipeline {self.name}: feature names taken by headrace: {', '.join(sorted(clash))}")
+        if odd := [name for name in columns if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]:
+            raise SchemaError(
+                f"pipeline {self.name}: feature {odd[0]!r} cannot be a field of an Avro record: "
+                "use letters, digits and _, and no digit first"
+            )
+        return columns
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the model's input columns, in order: the feature columns that are numbers or booleans."""
+        return tuple(n for n, t in self.feature_columns.items() if t.is_numeric() or t == pl.Boolean)
+
+    @cached_property
+    def feature_schema(self) -> Schema:
+        """Avro schema of a features record: id, key, event time, the raw record's offset, the feature columns."""
+        return self._record("Features", self._identity() + self._feature_fields())
+
+    @cached_property
+    def example_schema(self) -> Schema:
+        """Avro schema of an example: a features record, its label, and the coordinates of both."""
+        label: list[dict[str, Any]] = [
+            {"name": "label", "type": "double", "doc": f"The target: {self.target.name}."},
+            {"name": "label_time", "type": _MICROS, "doc": "Event time of the label."},
+            {
+                "name": "feature_offset",
+                "type": "long",
+                "doc": "Offset of the features record, same partition.",
+            },
+            {"name": "label_offset", "type": "long", "doc": "Offset of the label, same partition."},
+        ]
+        return self._record("Example", self._identity() + self._feature_fields() + label)
+
+    def topic(self, name: str) -> str:
+        """Full name of one of the pipeline's topics, e.g. ``flights.features``."""
+        return f"{self.name}.{name}"
+
+    def _record(self, kind: str, fields: list[dict[str, Any]]) -> Schema:
+        word = "".join(part.capitalize() for part in re.split(r"[-_]", self.name))
+        namespace = f"headrace.pipelines.{re.sub('[^A-Za-z0-9_]', '_', self.name)}"
+        doc = f"{kind} of pipeline {self.name}."
+        return {
+            "type": "record",
+            "name": f"{word}{kind}",
+            "namespace": namespace,
+            "doc": doc,
+            "fields": fields,
+        }
+
+    def _identity(self) -> list[dict[str, Any]]:
+        return [
+            {"name": "id", "type": "string", "doc": f"The raw event's {self.id}."},
+            {"name": "key", "type": "string", "doc": f"The raw event's {self.key}, the partition key."},
+            {"name": "event_time", "type": _MICROS, "doc": f"The raw event's {self.event_time}."},
+            {"name": "raw_offset", "type": "long", "doc": "Offset of the raw event, same partition."},
+        ]
+
+    def _feature_fields(self) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "type": avro_type_of(dtype, name), "doc": f"Feature {name}."}
+            for name, dtype in self.feature_columns.items()
+        ]
+
+
+_MICROS = {"type": "long", "logicalType": "timestamp-micros"}

@@ -1,0 +1,1 @@
+"""What was decided of models: catalog, policies, evidence, and the records that decide."""

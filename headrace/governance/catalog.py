@@ -1,0 +1,116 @@
+"""What has been published and decided, read from the topics: the manifests, and the state of governance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from headrace.errors import ConfigError
+from headrace.governance.policy import PolicyTimeline
+from headrace.kafka.log import Chunk, read_all
+from headrace.schema.records import (
+    Activated,
+    Approval,
+    GateResult,
+    ModelManifest,
+    Record,
+    Rejection,
+    RolledBack,
+)
+from headrace.topics.pipeline_topics import PipelineTopics
+
+
+class Published(NamedTuple):
+    """A manifest and its offset on the models topic."""
+
+    manifest: ModelManifest
+    offset: int
+
+
+def manifests_in(topics: PipelineTopics, chunk: Chunk) -> dict[str, Published]:
+    """The manifests among the records of a chunk of the models topic; model chunks are not decoded."""
+    places = [i for i, key in enumerate(chunk.keys) if key is not None and b"/" not in key]
+    kept = Chunk.of(
+        chunk.tp, [int(chunk.offsets[i]) for i in places], [None] * len(places), [chunk.values[i] for i in places]
+    )
+    return {
+        record.model_id: Published(record, offset)
+        for offset, record in topics.control_records(kept)
+        if isinstance(record, ModelManifest)
+    }
+
+
+def published(topics: PipelineTopics, *, settled: bool = False) -> dict[str, Published]:
+    """Every manifest on the models topic, by model id, in the order of publication. Of several of one id, the first:
+    the id stands for the bytes, so that a later one can say nothing new.
+
+    With ``settled``, transactions that are open now are waited for.
+    """
+    found: dict[str, Published] = {}
+    for chunk in read_all(topics.log, topics.topic("models"), limit=200, settled=settled):
+        found = manifests_in(topics, chunk) | found
+    return found
+
+
+@dataclass
+class Governance:
+    """The decisions of a pipeline, folded in log order. Taking a record twice changes nothing."""
+
+    gates: dict[str, dict[str, GateResult]] = field(default_factory=dict)
+    orders: dict[int, Approval | RolledBack] = field(default_factory=dict)
+    rejected: dict[str, Rejection] = field(default_factory=dict)
+    refused: dict[int, Rejection] = field(default_factory=dict)
+    activations: dict[str, Activated] = field(default_factory=dict)
+    timeline: PolicyTimeline = field(default_factory=PolicyTimeline)
+
+    def take(self, offset: int, record: Record) -> None:
+        """Fold in one decisions record."""
+        match record:
+            case GateResult():
+                self.gates.setdefault(record.model_id, {})[record.gate] = record
+            case Approval() | RolledBack():
+                self.orders[offset] = record
+            case Rejection(order_offset=None):
+                self.rejected[record.model_id] = record
+            case Rejection(order_offset=int() as order):
+                self.refused[order] = record
+            case Activated():
+                self.activations.setdefault(record.activation_id, record)
+                self.timeline.add(record)
+
+    def open_orders(self) -> dict[int, Approval | RolledBack]:
+        """Orders that are neither carried out nor refused, oldest first."""
+        done = {a.order_offset for a in self.activations.values()} | self.refused.keys()
+        return {o: order for o, order in sorted(self.orders.items()) if o not in done}
+
+    @property
+    def in_force(self) -> Activated | None:
+        """The latest activation of a policy."""
+        return list(self.activations.values())[-1] if self.activations else None
+
+    def champions(self) -> list[str]:
+        """Model ids in the order in which they first ruled."""
+        return list(dict.fromkeys(a.model_id for a in self.activations.values()))
+
+
+def governance(topics: PipelineTopics, *, settled: bool = False) -> Governance:
+    """The decisions of a pipeline as they stand; with ``settled``, transactions that are open now are waited for."""
+    state = Governance()
+    for offset, record in topics.read_control("decisions", settled=settled):
+        state.take(offset, record)
+    return state
+
+
+def resolve_model(models: dict[str, Published], prefix: str) -> str:
+    """The one model id that starts with ``prefix``.
+
+    Raises:
+        ConfigError: none does, or several do.
+    """
+    found = [m for m in models if m.startswith(prefix)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        known = ", ".join(m[:12] for m in models) or "none yet"
+        raise ConfigError(f"no published model starts with {prefix!r}; there are: {known}")
+    raise ConfigError(f"{prefix!r} fits {len(found)} models: give more of the id")

@@ -1,0 +1,119 @@
+"""The transport through Python's objects: one message, one object. Several times slower than the native one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from operator import is_
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, Message, Producer
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from headrace.codec.column import BytesColumn
+from headrace.kafka.log import Chunk, Output, TopicPartition
+from headrace.kafka.transport import Fetched, Transport, columns, event_of
+
+SLICE = 50_000
+"""Messages handed to the client in one call."""
+
+
+class PythonFetcher:
+    """Reads through the client's own messages, an object each."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._only: TopicPartition | None = None
+
+    def direct(self, tps: Sequence[TopicPartition]) -> None:
+        self._only = tps[0] if len(tps) == 1 else None
+
+    def poll(self, limit: int, timeout: float) -> Fetched:
+        first = self._consumer.poll(timeout)
+        if first is None:
+            return Fetched([], [])
+        messages = [first, *self._consumer.consume(limit - 1, 0)]
+        errors = list(map(Message.error, messages))
+        if all(map(is_, errors, repeat(None))):
+            return Fetched(chunked(messages, self._only), [])
+        pairs = list(zip(messages, errors, strict=True))
+        records = [m for m, error in pairs if error is None]
+        return Fetched(chunked(records, self._only), [event_of(m) for m, error in pairs if error is not None])
+
+    def pause(self, tps: Sequence[TopicPartition]) -> None:
+        self._consumer.pause([KafkaPartition(*tp) for tp in tps])
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None:
+        self._consumer.resume([KafkaPartition(*tp) for tp in tps])
+
+    def close(self) -> None:
+        pass
+
+
+class PythonBatchWriter:
+    """Queues through the client's dicts, one each, used again and again.
+
+    Args:
+        on_delivery: called for each message, where given.
+        partition: whether messages go to the partition named; otherwise their keys pick one.
+    """
+
+    def __init__(
+        self, on_delivery: Callable[[KafkaError | None, Message], None] | None = None, *, partition: bool = True
+    ) -> None:
+        self._slots: list[dict[str, Any]] = []
+        self._given: dict[str, Any] = {} if on_delivery is None else {"on_delivery": on_delivery}
+        self._partition = partition
+
+    def queue(self, producer: Producer, output: Output, full: Callable[[], object]) -> list[KafkaError]:
+        key_column, value_column = columns(output)
+        given = self._given | ({"partition": output.tp.partition} if self._partition else {})
+        errors: list[KafkaError] = []
+        for start in range(0, len(value_column), SLICE):
+            part = slice(start, start + SLICE)
+            slots = self._filled(key_column[part], value_column[part])
+            while slots and producer.produce_batch(output.tp.topic, slots, **given) < len(slots):
+                refused = [(m, m.pop("_error")) for m in slots if "_error" in m]
+                # A full queue refuses all that follows; an error of a record's own, that one alone.
+                slots = [m for m, error in refused if error.code() == KafkaError._QUEUE_FULL]
+                errors += [error for _, error in refused if error.code() != KafkaError._QUEUE_FULL]
+                if slots:
+                    full()
+        return errors
+
+    def _filled(self, keys: BytesColumn, values: BytesColumn) -> list[dict[str, Any]]:
+        self._slots += [{} for _ in range(len(values) - len(self._slots))]
+        keys.into(self._slots, "key")
+        values.into(self._slots, "value")
+        return self._slots[: len(values)]
+
+
+def chunked(messages: Sequence[Message], only: TopicPartition | None = None) -> list[Chunk]:
+    """Sort messages into one chunk a partition, each in the order read.
+
+    Args:
+        messages: as consumed.
+        only: the partition they all come from, where that is known.
+    """
+    if not messages:
+        return []
+    if only is not None:
+        return [_chunk(only, messages)]
+    by_partition: dict[tuple[str, int], list[Message]] = {}
+    for m in messages:
+        by_partition.setdefault((m.topic(), m.partition()), []).append(m)  # type: ignore[arg-type]
+    return [_chunk(TopicPartition(*tp), found) for tp, found in by_partition.items()]
+
+
+def _chunk(tp: TopicPartition, messages: Sequence[Message]) -> Chunk:
+    first, last = messages[0].offset() or 0, messages[-1].offset() or 0
+    if last - first == len(messages) - 1:
+        offsets = np.arange(first, last + 1)
+    else:
+        offsets = np.array([m.offset() for m in messages], dtype=np.int64)
+    keys, values = (BytesColumn.of(list(map(part, messages))) for part in (Message.key, Message.value))
+    return Chunk(tp, offsets, keys, values)
+
+
+PYTHON = Transport("python", PythonFetcher, PythonBatchWriter)

@@ -1,0 +1,167 @@
+"""Reading from a real Kafka: partitions by assignment, and as a member of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from headrace.errors import Unavailable
+from headrace.kafka.acl import READER_GROUP
+from headrace.kafka.client import client
+from headrace.kafka.client_errors import raise_unless_passing
+from headrace.kafka.log import Chunk, Position, RebalanceListener, TopicPartition
+from headrace.kafka.transport import Transport
+
+COMMITTED_S = 30.0
+"""Longer than a transaction may stay open: a dead worker's pending commit holds the answer back that long."""
+
+CONSUMER = {
+    "isolation.level": "read_committed",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "partition.assignment.strategy": "range",
+    "fetch.queue.backoff.ms": 1,
+    "fetch.wait.max.ms": 50,
+    "queued.min.messages": 20_000,
+    "queued.max.messages.kbytes": 32_768,
+    "max.partition.fetch.bytes": 2_097_152,
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 300,
+    # Halving a batch down to a record on which a user's function hangs takes minutes.
+    "max.poll.interval.ms": 900_000,
+}
+
+
+class KafkaReader:
+    """Reads partitions by assignment, without a group."""
+
+    def __init__(
+        self,
+        common: Mapping[str, Any],
+        starts: Mapping[TopicPartition, int],
+        transport: Transport,
+        *,
+        committed: bool = True,
+    ) -> None:
+        conf = {**CONSUMER, **_given(common), "group.id": READER_GROUP, "enable.partition.eof": True}
+        if not committed:
+            conf["isolation.level"] = "read_uncommitted"
+        self._consumer = client(Consumer, conf)
+        self._reached = dict(starts)
+        self._fetcher = transport.fetcher(self._consumer)
+        self._fetcher.direct(list(starts))
+        self._consumer.assign([KafkaPartition(tp.topic, tp.partition, at) for tp, at in starts.items()])
+
+    def poll(self, limit: int, timeout: float) -> list[Chunk]:
+        fetched = self._fetcher.poll(limit, timeout)
+        for chunk in fetched.chunks:
+            self._reached[chunk.tp] = max(self._reached[chunk.tp], chunk.next_offset)
+        for other in fetched.events:
+            if other.tp is not None and other.error.code() == KafkaError._PARTITION_EOF:
+                self._reached[other.tp] = max(self._reached[other.tp], other.offset)
+            else:
+                raise_unless_passing(other.error)
+        return fetched.chunks
+
+    def reached(self, tp: TopicPartition) -> int:
+        return self._reached[tp]
+
+    def close(self) -> None:
+        self._fetcher.close()
+        self._consumer.close()
+
+
+class KafkaGroupReader:
+    """A group member: eager range assignor, committed offsets with metadata, partitions paused when they come."""
+
+    def __init__(
+        self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener, transport: Transport
+    ) -> None:
+        self._consumer = client(Consumer, {**CONSUMER, **_given(conf)})
+        self._listener = listener
+        self._fetcher = transport.fetcher(self._consumer)
+        self.metadata: object | None = None
+        """Who this member was when it got its partitions; what it commits, it commits as that."""
+        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    def poll(self, limit: int, timeout: float) -> list[Chunk]:
+        fetched = self._fetcher.poll(limit, timeout)
+        for other in fetched.events:
+            raise_unless_passing(other.error)
+        return fetched.chunks
+
+    def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
+        asked = [KafkaPartition(tp.topic, tp.partition) for tp in tps]
+        try:
+            answer = self._consumer.committed(asked, timeout=COMMITTED_S)
+        except KafkaException as e:
+            raise Unavailable(f"Kafka gives no committed offsets: {e.args[0].str()}") from e
+        for p in answer:
+            if p.error is not None:
+                raise Unavailable(f"Kafka gives no committed offset of {p.topic}[{p.partition}]: {p.error.str()}")
+        return {TopicPartition(p.topic, p.partition): _position(p) for p in answer}
+
+    def ends(self) -> dict[TopicPartition, int]:
+        found = {}
+        for part in self._consumer.assignment():
+            heard = self._consumer.get_watermark_offsets(part, cached=True)
+            if heard is not None and heard[1] >= 0:
+                found[TopicPartition(part.topic, part.partition)] = heard[1]
+        return found
+
+    def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
+        # Not seek: it is refused for a partition whose fetching has not begun.
+        parts = [KafkaPartition(tp.topic, tp.partition, at) for tp, at in offsets.items()]
+        self._consumer.assign(parts)
+        self._fetcher.pause(list(offsets))
+
+    def pause(self, tps: Sequence[TopicPartition]) -> None:
+        self._fetcher.pause(tps)
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None:
+        self._fetcher.resume(tps)
+
+    def close(self) -> None:
+        self._fetcher.close()
+        self._consumer.close()
+
+    def _assigned(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
+        # Nothing here may wait or fail: where this raises, the client goes on with the partitions unpaused.
+        tps = named(parts)
+        self._fetcher.direct(tps)
+        consumer.assign(parts)
+        self._fetcher.pause(tps)
+        self.metadata = consumer.consumer_group_metadata()
+        self._listener.on_assigned(tps)
+
+    def _revoked(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
+        self._listener.on_revoked(named(parts))
+
+    def _lost(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
+        self._listener.on_lost(named(parts))
+
+
+def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's own properties win over the platform's, but for those that exactly-once rests on."""
+    sacred = {
+        "isolation.level",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "partition.assignment.strategy",
+    }
+    return {k: v for k, v in conf.items() if k not in sacred}
+
+
+def _position(p: KafkaPartition) -> Position:
+    offset = max(p.offset, 0)
+    # Someone else's tool may have moved the group, and left other metadata or none.
+    return Position(offset, int(p.metadata) if p.metadata and p.metadata.isdecimal() else offset)
+
+
+def named(parts: Sequence[KafkaPartition]) -> list[TopicPartition]:
+    """The platform's names of the client's partitions."""
+    return [TopicPartition(p.topic, p.partition) for p in parts]

@@ -1,0 +1,1 @@
+"""A model as data: package, signature, scan, trial, and its records on the topic."""

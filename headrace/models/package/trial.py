@@ -1,0 +1,128 @@
+"""A model's signature, scan and first load, in a child process with limits: what a hostile model does, it does there.
+
+``python -m headrace.models.trial FOLDER BUDGET`` takes a folder with a manifest, ONNX bytes and whom to trust, and a
+budget in bytes; it prints the memory that the loaded and warmed model holds, or exits with the reason on standard
+error.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from headrace.errors import ModelRejected, Unavailable
+from headrace.launch import command
+from headrace.models.package.package import Package
+from headrace.models.package.signing import Trust, check
+from headrace.schema.records import ModelManifest
+
+MB = 1 << 20
+PACKAGE, ONNX, TRUST = "package.json", "package.onnx", "trust.json"
+MEMORY_BUDGET = 1024 * MB
+"""Bytes a loaded model may hold."""
+SCAN_MEMORY = 2048 * MB
+"""Bytes that looking a model over may take: it is parsed before its budget is asked about."""
+LOAD_S = 60.0
+REFUSED = 2
+"""Exit code when the model is refused; the reason is the last line on standard error."""
+_NO_MEMORY = ("bad_alloc", "MemoryError", "Failed to allocate memory")
+_ROOM = 64 * MB
+"""Address space beside the budget, for what the child itself still needs."""
+
+
+def try_out(package: Package, trust: Trust, budget: int = MEMORY_BUDGET, limit_s: float = LOAD_S) -> int:
+    """Check, load and warm a model in a child process; gives the bytes it holds there.
+
+    Raises:
+        ModelRejected: it is not signed by who is trusted, holds what a model may not, needs more memory or time than
+            it may have, or cannot be loaded at all.
+        Unavailable: there is no room for its files, or no process to be had.
+    """
+    short = package.manifest.model_id[:12]
+    try:
+        return _tried(package, trust, budget, limit_s)
+    except OSError as e:
+        raise Unavailable(f"model {short} cannot be tried: {e.strerror or e} ({tempfile.gettempdir()})") from e
+
+
+def _tried(package: Package, trust: Trust, budget: int, limit_s: float) -> int:
+    short = package.manifest.model_id[:12]
+    with tempfile.TemporaryDirectory(prefix="headrace-trial-") as name:
+        folder = Path(name)
+        (folder / PACKAGE).write_text(package.manifest.model_dump_json())
+        (folder / ONNX).write_bytes(package.onnx)
+        (folder / TRUST).write_text(json.dumps(asdict(trust)))
+        cmd = command([sys.executable, "-m", "headrace.models.package.trial", name, str(budget)])
+        try:
+            done = subprocess.run(cmd, capture_output=True, text=True, timeout=limit_s, check=False)
+        except subprocess.TimeoutExpired:
+            raise ModelRejected(f"model {short}: it did not load within {limit_s:g} s") from None
+    if done.returncode:
+        raise ModelRejected(_reason(short, done.returncode, done.stderr, budget))
+    held = int(json.loads(done.stdout)["held"])
+    if held > budget:
+        raise ModelRejected(
+            f"model {short}: it holds {held // MB} MB when loaded, over the budget of {budget // MB} MB"
+        )
+    return held
+
+
+def _reason(short: str, code: int, said: str, budget: int) -> str:
+    if any(word in said for word in _NO_MEMORY):
+        return f"model {short}: loaded it holds more than the budget of {budget // MB} MB"
+    lines = said.strip().splitlines()
+    if code == REFUSED and lines:
+        return lines[-1]
+    last = f": {lines[-1]}" if lines else ""
+    return f"model {short}: the process that tried to load it ended with code {code}{last}"
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes of this process's address space (0 where the system does not tell), and of those resident."""
+    try:
+        size, resident = Path("/proc/self/statm").read_text().split()[:2]
+    except OSError:
+        return 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes where there is no /proc: macOS
+    return int(size) * resource.getpagesize(), int(resident) * resource.getpagesize()
+
+
+def _limit(more: int) -> None:
+    """Let this process have no more address space than it has now and ``more`` bytes."""
+    if space := _memory()[0]:
+        resource.setrlimit(resource.RLIMIT_AS, (space + more, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def main() -> int:
+    """Load the model named on the command line; see the module."""
+    from headrace.models.package.scan import scan
+    from headrace.models.score.session import ScoringModel
+
+    folder, budget = Path(sys.argv[1]), int(sys.argv[2])
+    manifest = ModelManifest.model_validate_json((folder / PACKAGE).read_text())
+    package = Package(manifest, (folder / ONNX).read_bytes())
+    try:
+        check(package, Trust(**json.loads((folder / TRUST).read_text())))
+        _limit(SCAN_MEMORY)
+        scan(manifest.model_id, package.onnx)
+    except ModelRejected as e:
+        print(e, file=sys.stderr)
+        return REFUSED
+    before = _memory()[1]
+    _limit(budget + _ROOM)
+    try:
+        model = ScoringModel(package, reference=True)
+    except ModelRejected as e:
+        print(e, file=sys.stderr)
+        return REFUSED
+    print(json.dumps({"held": max(0, _memory()[1] - before)}))
+    del model  # held until it was weighed
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

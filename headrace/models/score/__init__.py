@@ -1,0 +1,1 @@
+"""Scoring: sessions, feeding, trees, and records to scores."""

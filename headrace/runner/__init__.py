@@ -1,0 +1,1 @@
+"""Processors put together and run: the table of processors, the supervisor."""

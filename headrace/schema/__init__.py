@@ -1,0 +1,1 @@
+"""Avro schemas of headrace's own records, the records, and the schema registry."""

@@ -1,0 +1,360 @@
+"""The exactly-once loop, the one place where processors meet Kafka.
+
+Read a batch, process it partition by partition, write, and at most every ``commit_interval`` send the
+input offsets to the transaction and commit. While that is on its way the next batches are processed; what comes of
+them is written when it is there, or dropped when it is not. A crash anywhere leaves either all of a step or nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from headrace.errors import HeadraceError, TooManyFailures, TransactionAborted, Unavailable
+from headrace.kafka import faults
+from headrace.kafka.log import Chunk, GroupReader, Log, Output, TopicPartition, Writer, read_range
+from headrace.worker.bisecting import process_bisecting
+from headrace.worker.processor import Figure, Processor, Step
+from headrace.worker.status import LoopStatus, count
+from headrace.worker.transactions import Transactions
+
+log = logging.getLogger("headrace.loop")
+
+ENDS_S = 1.0
+"""Seconds between looks at how far the partitions reach."""
+SLOW_S = 3.0
+"""Seconds of work on one batch after which no transaction should stay open beside it: it may time out."""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Settings of one loop.
+
+    Attributes:
+        group: consumer group, and stem of the transactional id.
+        worker: name of this member; unique among live workers. One that comes back under the same name
+            ends at once what its predecessor left open.
+        commit_interval: seconds from a batch to the beginning of its commit, at most, unless another is on its way.
+        batch: records read at a time; None: as many as the processor works best on.
+        failure_limit: share of the last records on which user code may fail before the worker stops.
+        ahead: batches processed while a commit is on its way, at most. 0: the loop waits for each commit.
+    """
+
+    group: str
+    worker: str
+    commit_interval: float = 0.1
+    batch: int | None = None
+    failure_limit: float = 0.5
+    idle_poll: float = 0.05
+    ahead: int = 8
+
+    @property
+    def gather(self) -> float:
+        """Seconds to gather a batch while a transaction is open: a trickle is then a few batches a commit."""
+        return self.commit_interval / 4
+
+
+DeadLetters = Callable[[Chunk, str], Output]
+"""From a one-record chunk and a traceback to its dead letter."""
+
+
+class ExactlyOnceLoop:
+    """Runs one processor as one member of its group.
+
+    Args:
+        log: the cluster, or its twin.
+        processor: what to run.
+        config: group, worker name and intervals.
+        dead_letter: makes the dead letter of a record on which the processor's own code failed.
+    """
+
+    def __init__(self, log: Log, processor: Processor, config: LoopConfig, dead_letter: DeadLetters) -> None:
+        self._log = log
+        self._processor = processor
+        self._config = config
+        self._dead_letter = dead_letter
+        self._batch = config.batch or processor.batch
+        self.status = LoopStatus()
+        self._stop = threading.Event()
+        self._assigned: set[TopicPartition] = set()
+        self._to_rebuild = False
+        self._waiting: dict[TopicPartition, Chunk] = {}
+        self._paused: set[TopicPartition] = set()
+        self._slow_until: dict[TopicPartition, int] = {}
+        self._read: dict[TopicPartition, int] = {}
+        self._recent: deque[tuple[int, int]] = deque(maxlen=200)
+        self._backoff = 0.05
+        self._ends_due = 0.0
+        self._writer: Writer = log.writer(f"{config.group}.{config.worker}", tracks=processor.tracks)
+        self._group: GroupReader = log.group(config.group, processor.inputs, config.worker, self)
+        self._transactions = Transactions(
+            self._writer, self._group, processor, self.status, config.commit_interval, config.ahead
+        )
+
+    def figures(self) -> Iterable[Figure]:
+        """What the processor tells of itself."""
+        return self._processor.figures()
+
+    def stop(self) -> None:
+        """Ask the loop to end: it commits what is done, and returns. Safe from any thread or signal handler."""
+        self._stop.set()
+
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Go round until :meth:`stop` is called, or ``until`` says so.
+
+        Raises:
+            Fenced: another worker took this one's name, or the group threw it out for good.
+            TooManyFailures: user code failed on too many records.
+        """
+        try:
+            while not self._stop.is_set() and not until():
+                self.turn()
+            self._end_transaction(leaving=True)
+        except BaseException:
+            # A step may be half written: leaving the group must not commit it.
+            self._give_up()
+            raise
+        finally:
+            self._close()
+
+    def turn(self) -> None:
+        """One round: read, process, perhaps commit. Waits a moment where there is nothing to do."""
+        try:
+            self._transactions.commit_if_due()
+            chunks = self._polled()
+            if self._to_rebuild:
+                # What a poll brought beside a rebalance is of the old assignment; it will be read again.
+                self._rebuild()
+                chunks = []
+            if chunks:
+                faults.point("after_read")
+            self._take_all([new for chunk in chunks if (new := self._unread(chunk))])
+            self._transactions.perform(self._processor.tick())
+            self._transactions.commit_if_due()
+            self._note_ends()
+            self._recovered()
+        except TransactionAborted as e:
+            self._abort_and_rewind(e)
+        except Unavailable as e:
+            self._pause(str(e))
+
+    # The group's listener: called from inside poll and close.
+
+    def on_assigned(self, tps: Sequence[TopicPartition]) -> None:
+        self._assigned = set(tps)
+        self._to_rebuild = True
+        log.info("assigned %s", ", ".join(map(str, sorted(tps))) or "nothing")
+
+    def on_revoked(self, tps: Sequence[TopicPartition]) -> None:
+        try:
+            self._end_transaction()
+        finally:
+            self._forget()
+
+    def on_lost(self, tps: Sequence[TopicPartition]) -> None:
+        log.warning("this worker lost its partitions: what it had open is given up")
+        try:
+            self._transactions.abort()
+        finally:
+            self._forget()
+
+    # Reading and state.
+
+    def _polled(self) -> list[Chunk]:
+        """The next batch. Waits for one, or where a commit is on its way, for that."""
+        if not self._transactions.open:
+            return self._group.poll(self._batch, self._config.idle_poll)
+        if not self._transactions.committing:
+            return self._group.poll(self._batch, self._config.gather)
+        chunks = self._group.poll(self._batch, 0)
+        if chunks:
+            self._transactions.note_batch()
+        else:
+            self._transactions.wait(self._config.gather)
+        return chunks
+
+    def _forget(self) -> None:
+        self._assigned = set()
+        self._waiting.clear()
+        self._paused.clear()
+        self._read.clear()
+        self._transactions.start_at({})
+        self._processor.assigned(())
+        self.status.positions, self.status.ends = {}, {}
+
+    def _rebuild(self) -> None:
+        """Bring the state to where the last commit left it, then let the partitions flow."""
+        tps = sorted(self._assigned)
+        self._waiting.clear()
+        self._paused.clear()
+        committed = self._group.committed(tps)
+        self._processor.assigned(tps)
+        for tp in tps:
+            at = committed[tp]
+            for chunk in read_range(self._log, {tp: (at.rebuild_from, at.offset)}, whole=True):
+                if self._attempt(chunk, lambda _: None) < len(chunk):
+                    raise Unavailable(f"{self._processor.name} waits while the state of {tp} is rebuilt")
+        self._read = {tp: at.offset for tp, at in committed.items()}
+        self._group.rewind(self._read)
+        self._to_rebuild = False
+        self._transactions.start_at(committed)
+        self._group.resume(tps)
+        self.status.positions = dict(self._read)
+        self.status.ready = True
+
+    def _unread(self, chunk: Chunk) -> Chunk | None:
+        """What of a chunk is of this member's partitions and follows what was read before: a client that finds a
+        partition's leader anew may bring records again."""
+        if chunk.tp not in self._assigned:
+            return None
+        new = chunk.rising(self._read[chunk.tp])
+        if len(new) < len(chunk):
+            log.warning("%s: %d records came again, before %d", chunk.tp, len(chunk) - len(new), chunk.next_offset)
+        if not len(new):
+            return None
+        self._read[chunk.tp] = new.next_offset
+        return new
+
+    def _take_all(self, chunks: Sequence[Chunk]) -> None:
+        """Take what has been waiting, then what is new. When a server is away, the rest waits: the group has
+        moved past it and will not bring it again."""
+        away: Unavailable | None = None
+        waited = [self._waiting.pop(tp) for tp in list(self._waiting)]
+        for chunk in [*waited, *chunks]:
+            if away or chunk.tp in self._waiting:
+                self._hold(chunk)
+                continue
+            try:
+                self._take(chunk)
+            except Unavailable as e:
+                self._hold(chunk)
+                away = e
+        flowing = sorted(self._paused - self._waiting.keys())
+        if flowing:
+            self._group.resume(flowing)
+            self._paused.difference_update(flowing)
+        if away:
+            raise away
+
+    def _take(self, chunk: Chunk) -> None:
+        """Process a batch and put its outputs and its position into the transaction."""
+        if int(chunk.offsets[0]) < self._slow_until.get(chunk.tp, -1):
+            self._transactions.commit()
+        began = time.monotonic()
+        steps: list[Step] = []
+        done = self._attempt(chunk, steps.append)
+        took = time.monotonic() - began
+        if done:
+            self.status.batches.observe(done)
+            self.status.process_s.observe(took)
+        if took > SLOW_S:
+            # What was open beside it may be lost. When the batch comes again, nothing will be.
+            self._slow_until[chunk.tp] = chunk.next_offset
+        for step in steps:
+            self._transactions.perform(step)
+        if done < len(chunk):
+            self._hold(chunk.slice(done))
+        if done:
+            self._advance(chunk, done)
+
+    def _hold(self, rest: Chunk) -> None:
+        before = self._waiting.get(rest.tp)
+        self._waiting[rest.tp] = rest if before is None else before.followed_by(rest)
+        if rest.tp not in self._paused:
+            self._group.pause([rest.tp])
+            self._paused.add(rest.tp)
+
+    def _advance(self, chunk: Chunk, done: int) -> None:
+        at = int(chunk.offsets[done - 1]) + 1
+        self._transactions.advance(chunk.tp, at)
+        self.status.positions[chunk.tp] = at
+        count(self.status.records_in, chunk.tp.topic, done)
+
+    def _attempt(self, chunk: Chunk, perform: Callable[[Step], None]) -> int:
+        """Process ``chunk``; gives how many of its records are done with."""
+
+        def went_through(part: Chunk, step: Step) -> None:
+            perform(step)
+            self._recent.append((len(part), 0))
+
+        def failed(one: Chunk, trace: str) -> None:
+            self._fail(one, trace, perform)
+
+        return process_bisecting(self._processor, chunk, went_through, failed)
+
+    def _fail(self, chunk: Chunk, trace: str, perform: Callable[[Step], None]) -> None:
+        if self._to_rebuild:
+            return  # it was counted and dead-lettered when it was first met
+        letter = self._dead_letter(chunk, trace)
+        self.status.failures += 1
+        self._recent.append((1, 1))
+        perform(Step([letter]))
+        seen = sum(n for n, _ in self._recent)
+        failed = sum(f for _, f in self._recent)
+        if failed >= 20 and failed > self._config.failure_limit * seen:
+            raise TooManyFailures(
+                f"{self._processor.name} failed on {failed} of its last {seen} records, more than the limit of "
+                f"{self._config.failure_limit:.0%}; it stops at {chunk.tp} offset {chunk.offsets[0]}. "
+                f"Mend the code and start it again: nothing is lost. Last error: {trace.splitlines()[-1]}"
+            )
+
+    # Committing, and giving up.
+
+    def _end_transaction(self, *, leaving: bool = False) -> None:
+        """Commit what is open, or give it up: on leaving, closing the writer aborts it, with no new producer to wait
+        for."""
+        try:
+            self._transactions.commit()
+        except TransactionAborted as e:
+            log.warning("the last transaction is given up: %s", e)
+            if leaving:
+                self._transactions.drop()
+            else:
+                self._transactions.abort()
+
+    def _give_up(self) -> None:
+        """Abort what is open, on the way out with an error that matters more than this."""
+        try:
+            self._transactions.abort()
+        except HeadraceError as e:
+            log.warning("the open transaction was not given up, it will time out: %s", e)
+
+    def _abort_and_rewind(self, cause: TransactionAborted) -> None:
+        """Give the transaction up; read and rebuild from what is committed."""
+        log.warning("transaction given up, reading again from the last commit: %s", cause)
+        self._to_rebuild = True
+        self._group.pause(sorted(self._assigned))
+        self._transactions.abort()
+        self._pause(str(cause))
+
+    def _pause(self, why: str) -> None:
+        if not self.status.paused:
+            log.warning("paused, trying again until it answers: %s", why)
+        self.status.paused = why
+        self._stop.wait(self._backoff)
+        self._backoff = min(self._backoff * 2, 2.0)
+
+    def _note_ends(self) -> None:
+        now = time.monotonic()
+        if now >= self._ends_due:
+            self._ends_due = now + ENDS_S
+            self.status.ends = self._group.ends()
+
+    def _recovered(self) -> None:
+        if self.status.paused:
+            log.info("going on: %s has passed", self.status.paused)
+        self.status.paused = ""
+        self._backoff = 0.05
+
+    def _close(self) -> None:
+        self.status.ready = False
+        try:
+            self._group.close()
+        except HeadraceError as e:
+            log.warning("left the group without a commit: %s", e)
+        self._writer.close()
+        self._processor.close()

@@ -1,0 +1,43 @@
+"""A limit on the time that a user's function may take: one that never returns costs one record and no stream."""
+
+from __future__ import annotations
+
+import faulthandler
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STUBBORN = 3
+"""Limits after which a function that could not be interrupted ends the process."""
+
+
+class OutOfTime(Exception):
+    """A function did not return in time."""
+
+
+@contextmanager
+def time_limit(seconds: float, what: str) -> Iterator[None]:
+    """Raise :class:`OutOfTime` in the block when it takes longer than ``seconds``.
+
+    Only Python code can be interrupted. Where a function hangs in compiled code, the process writes where it is to
+    standard error and ends after three times the limit: whoever runs it starts it again. Does nothing outside the main
+    thread, and where the system has no interval timers.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(signum: int, frame: FrameType | None) -> None:
+        raise OutOfTime(f"{what} did not return time_limit {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    faulthandler.dump_traceback_later(STUBBORN * seconds, exit=True)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
+        signal.signal(signal.SIGALRM, before)

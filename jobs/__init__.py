@@ -1,0 +1,1 @@
+"""The log -> a result: training, gates, reproduction, what-if, versions of data."""

@@ -1,0 +1,52 @@
+"""The child process that runs the gates: ``python -m headrace.jobs.gates.job FOLDER`` with a spec on standard input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import TypeAdapter
+
+from headrace.governance.catalog import Published, published
+from headrace.jobs import inside as job
+from headrace.models.package.package import Package
+from headrace.models.package.topic import fetch
+from headrace.schema.records import ConsumerContract, GateResult
+from headrace.topics.pipeline_topics import PipelineTopics
+
+RESULTS = "gates.json"
+_Results = TypeAdapter(list[GateResult])
+
+
+def results(folder: Path) -> list[GateResult]:
+    """What a job wrote."""
+    return _Results.validate_json((folder / RESULTS).read_bytes())
+
+
+def work(topics: PipelineTopics, spec: dict[str, Any], folder: Path) -> None:
+    """Put the case together from the topics and run_gates it."""
+    from headrace.jobs.gates.gates import GateCase, run_gates
+    from headrace.jobs.train.dataset import read_examples
+
+    models = published(topics)
+    candidate = _fetched(topics, models[spec["candidate"]])
+    champion = _fetched(topics, models[spec["champion"]]) if spec["champion"] else None
+    lineage = candidate.manifest.lineage
+    examples = read_examples(topics, lineage.ranges).rows.filter(
+        (pl.col("event_time") >= lineage.train_until) & (pl.col("event_time") < lineage.validation_until)
+    )
+    contracts: dict[str, ConsumerContract] = {}
+    for _, record in topics.read_control("contracts"):
+        if isinstance(record, ConsumerContract):
+            contracts[record.consumer_id] = record
+    case = GateCase(topics.pipeline, candidate, champion, examples, list(contracts.values()))
+    (folder / RESULTS).write_bytes(_Results.dump_json(run_gates(case)))
+
+
+def _fetched(topics: PipelineTopics, model: Published) -> Package:
+    return fetch(topics, topics.log, model.manifest, model.offset)
+
+
+if __name__ == "__main__":
+    job.run("gates", work, needs="headrace.jobs.gates.gates")

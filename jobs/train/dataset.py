@@ -1,0 +1,104 @@
+"""Examples from the log: exactly the ranges a trigger pins, hashed, and split by event time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from headrace.declare.pipeline import Pipeline
+from headrace.errors import TrainingRefused
+from headrace.jobs.hash_tree import HashTree, TreeBuilder, forest_root
+from headrace.kafka.log import Chunk, read_range
+from headrace.schema.records import OffsetRange
+from headrace.topics.pipeline_topics import PipelineTopics
+
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+Labels = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples in the order of partition and offset, and the hash tree of each partition's."""
+
+    rows: pl.DataFrame
+    trees: dict[int, HashTree]
+
+    @property
+    def root_hash(self) -> str:
+        """The hash that stands for them all, hex."""
+        return forest_root(self.trees)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One side of the split: x float32 (n, features), y float64 (n,) of 0 and 1."""
+
+    x: Matrix
+    y: Labels
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training before ``train_until``, validation from there to before ``validation_until``."""
+
+    train: Part
+    validation: Part
+    train_until: datetime
+    validation_until: datetime
+
+
+def read_examples(topics: PipelineTopics, ranges: Sequence[OffsetRange]) -> Examples:
+    """Read the examples in the ranges from the topic."""
+    wanted = {topics.tp("examples", r.partition): (r.start, r.stop) for r in ranges}
+    return gathered(topics, ranges, read_range(topics.log, dict(sorted(wanted.items()))))
+
+
+def gathered(topics: PipelineTopics, ranges: Sequence[OffsetRange], chunks: Iterable[Chunk]) -> Examples:
+    """Examples from the chunks of the ranges, wherever these are kept, in the order of partition and offset."""
+    trees = {r.partition: TreeBuilder() for r in ranges}
+    frames = []
+    codec = topics.codec("examples")
+    for chunk in chunks:
+        trees[chunk.tp.partition].add(chunk.keys, chunk.values)
+        frames.append(codec.decode(chunk.values).frame())
+    rows = pl.concat(frames) if frames else pl.DataFrame(schema=topics.columns("examples"))
+    return Examples(rows, {p: builder.tree() for p, builder in trees.items()})
+
+
+def split(pipeline: Pipeline, examples: pl.DataFrame) -> Split:
+    """Split by event time: the newest span is for validation, what comes before it for training.
+
+    Raises:
+        TrainingRefused: too few examples on a side, or only one class.
+    """
+    training = pipeline.training
+    if examples.height < training.minimum:
+        raise TrainingRefused(
+            f"{examples.height} examples; pipeline {pipeline.name} trains on {training.minimum} or more"
+        )
+    newest = examples["event_time"].max()
+    assert isinstance(newest, datetime)
+    until = newest + timedelta(microseconds=1)
+    start = until - training.validation
+    time = pl.col("event_time")
+    older = time < start
+    if training.window is not None:
+        older &= time >= until - training.window
+    train = part(pipeline, examples.filter(older))
+    validation = part(pipeline, examples.filter(time >= start))
+    for name, side in (("training", train), ("validation", validation)):
+        if len(np.unique(side.y)) < 2:
+            raise TrainingRefused(
+                f"the {name} set ({len(side.y)} examples, split at {start:%Y-%m-%d %H:%M}) does not hold both classes"
+            )
+    return Split(train, validation, start, until)
+
+
+def part(pipeline: Pipeline, rows: pl.DataFrame) -> Part:
+    """The features and labels of rows."""
+    x = rows.select(pl.col(c).cast(pl.Float32) for c in pipeline.inputs).to_numpy()
+    return Part(np.ascontiguousarray(x), rows["label"].to_numpy())

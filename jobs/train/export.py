@@ -1,0 +1,75 @@
+"""From a fitted model to ONNX, and what is shown of it before it is published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
+
+from headrace.errors import TrainingRefused
+from headrace.jobs.train.dataset import Matrix
+from headrace.models.score.session import open_session
+from headrace.schema.records import Certificate, FeatureBaseline
+
+INPUT, SCORES = "features", "probabilities"
+PARITY_TOLERANCE = 1e-5
+
+
+def to_onnx_bytes(model: Any, features: int) -> bytes:
+    """The model as ONNX: input ``features`` float32 (n, features), output ``probabilities`` float32 (n, 2).
+
+    The same model gives the same bytes.
+    """
+    onnx = to_onnx(
+        model, initial_types=[(INPUT, FloatTensorType([None, features]))], options={"zipmap": False}, target_opset=18
+    )
+    # The exporter lists them in the order of a set, which is another in each process.
+    opsets = sorted(onnx.opset_import, key=lambda opset: opset.domain)
+    del onnx.opset_import[:]
+    onnx.opset_import.extend(opsets)
+    return bytes(onnx.SerializeToString(deterministic=True))
+
+
+class Exported:
+    """An ONNX model under test."""
+
+    def __init__(self, onnx: bytes) -> None:
+        self._session = open_session(onnx)
+
+    def run(self, x: Matrix) -> Matrix:
+        """Probability of 1, float32 (n, 1)."""
+        return np.asarray(self._session.run([SCORES], {INPUT: x})[0][:, 1:], dtype=np.float32)
+
+    def scores(self, x: Matrix) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        """Probability of 1, float32 (n,)."""
+        return self.run(x)[:, 0]
+
+
+def parity(exported: Exported, model: Any, x: Matrix) -> Certificate:
+    """Compare the ONNX model with the original on every row of ``x``.
+
+    Raises:
+        TrainingRefused: they differ by more than 1e-5 anywhere.
+    """
+    difference = np.abs(exported.scores(x).astype(np.float64) - model.predict_proba(x)[:, 1])
+    worst, over = float(difference.max()), int((difference > PARITY_TOLERANCE).sum())
+    detail = f"largest difference {worst:.2e} on {len(x)} rows; {over} over {PARITY_TOLERANCE:g}"
+    if over:
+        raise TrainingRefused(f"the ONNX model does not score as the original does: {detail}")
+    return Certificate(name="parity", passed=True, detail=detail)
+
+
+def baseline(x: Matrix, features: tuple[str, ...], bins: int = 10) -> list[FeatureBaseline]:
+    """Distribution of each feature over at most ``bins`` bins cut at its quantiles.
+
+    A bin holds the values v with edge[i-1] < v <= edge[i].
+    """
+    found = []
+    for i, name in enumerate(features):
+        values = x[:, i].astype(np.float64)
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
+        counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
+        found.append(FeatureBaseline(feature=name, edges=edges.tolist(), shares=(counts / len(values)).tolist()))
+    return found

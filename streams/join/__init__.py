@@ -1,0 +1,1 @@
+"""Join labels to features: examples and outcomes."""
