@@ -64,7 +64,7 @@ down: $(READY) ## Stop them; the data stays
 
 lock: ## Resolve requirements.txt anew (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header \
-		--python-version 3.11 --extra train --extra data --extra embedded --extra forward --extra console --extra dev pyproject.toml -o requirements.txt
+		--python-version 3.11 --extra platform --extra dev pyproject.toml -o requirements.txt
 	@# With hashes, pip wants a package that has extras pinned a second time without them.
 	@awk '/^[^ ]/ {printf "%s", extra; extra = ""} /^[a-z0-9-]+\[/ {begun = 1} \
 		begun || extra {extra = extra $$0 "\n"; begun = 0; sub(/\[[a-z,]+\]/, "")} {print} END {printf "%s", extra}' \

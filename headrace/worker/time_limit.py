@@ -30,7 +30,7 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
         return
 
     def ring(signum: int, frame: FrameType | None) -> None:
-        raise OutOfTime(f"{what} did not return time_limit {seconds:g} s")
+        raise OutOfTime(f"{what} did not return within {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, ring)
     faulthandler.dump_traceback_later(STUBBORN * seconds, exit=True)

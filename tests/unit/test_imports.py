@@ -36,6 +36,7 @@ INSIDE = {
     "producers": SDK,
     "consumers": {*SDK, "jobs"},
     "runner": {*SDK, *PLATFORM},
+    "testing": {*SDK, *PLATFORM, "runner"},
     "examples": {*SDK, *PLATFORM, "runner"},
     "cli": {*SDK, *PLATFORM, "runner", "examples"},
 }
