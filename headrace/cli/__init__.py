@@ -16,6 +16,8 @@ import headrace
 from headrace.errors import HeadraceError
 
 MODULES = {
+    "new": ("new",),
+    "check": ("check",),
     "stack": ("up", "down", "status"),
     "setup": ("init", "topics"),
     "push": ("push",),

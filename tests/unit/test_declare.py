@@ -110,7 +110,7 @@ def test_a_number_and_a_unit_are_a_span(number: int, unit: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "10", "10 minutes", "-1m", "1e3s", "٣m", "m", 600, None, "1" + "0" * 40 + "w"])
 def test_what_is_no_span_is_refused_by_name(wrong: Any) -> None:
-    with pytest.raises(ConfigError, match="pipeline shop: horizon .*give a timedelta, or a span as in 45s"):
+    with pytest.raises(ConfigError, match=r"pipeline shop: horizon .*give a timedelta, or a span as in 45s"):
         declared(horizon=wrong)
 
 

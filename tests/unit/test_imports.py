@@ -37,6 +37,7 @@ INSIDE = {
     "consumers": {*SDK, "jobs"},
     "runner": {*SDK, *PLATFORM},
     "testing": {*SDK, *PLATFORM, "runner"},
+    "project": {"errors"},
     "examples": {*SDK, *PLATFORM, "runner"},
     "cli": {*SDK, *PLATFORM, "runner", "examples"},
 }
