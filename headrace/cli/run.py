@@ -10,16 +10,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli.connect import (
-    KafkaOption,
-    PropertyOption,
-    RegistryOption,
-    StateOption,
-    open_pipeline,
-    settings_from,
-)
-from headrace.runner.processors import WorkerContext, build, processor_spec
-from headrace.worker.service import log_lines, run_service, worker_name
+from headrace.cli.connect import PipelineName, opened
 
 
 def register(app: typer.Typer) -> None:
@@ -28,30 +19,38 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    processor: Annotated[str, typer.Argument(help="preprocess, infer, join, retrain, govern, monitor or forward.")],
-    pipeline: Annotated[
-        str, typer.Option(help="A name from headrace.toml, or module:attribute, or file.py:attribute.")
+    ctx: typer.Context,
+    processor: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROCESSOR",
+            show_default=False,
+            help="preprocess, infer, join, retrain, govern, monitor or forward.",
+        ),
     ],
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes; partitions are shared among them.")] = 1,
+    pipeline: PipelineName,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes; they share the partitions.")] = 1,
     worker_id: Annotated[
-        str | None, typer.Option(help="Name of this worker, unique among live ones; kept, a restart recovers at once.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of this worker, unique among live ones. A restart under the same name recovers at once.",
+        ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of /health and /metrics; 0: any free one.")] = 0,
+    port: Annotated[int, typer.Option(help="Port of /health and /metrics; 0 picks a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
-    commit_ms: Annotated[int, typer.Option(min=1, help="Milliseconds between commits, at most.")] = 100,
-    kafka: KafkaOption = None,
-    registry: RegistryOption = None,
-    state: StateOption = None,
-    x: PropertyOption = None,
+    commit_ms: Annotated[int, typer.Option(min=1, help="Commit at least this often, in milliseconds.")] = 100,
 ) -> None:
-    """Run a processor until SIGTERM or Ctrl-C. Its open transaction is then committed or given up."""
+    """Run a processor until SIGTERM or Ctrl-C. Its open transaction is then committed or aborted."""
+    from headrace.runner.processors import WorkerContext, build, processor_spec
+    from headrace.worker.service import log_lines, run_service, worker_name
+
     processor_spec(processor)
     if workers > 1:
         raise typer.Exit(_several(workers, worker_id or processor))
     worker = worker_id or worker_name(processor)
     log_lines(worker)
-    settings = settings_from(kafka, registry, state, x, principal=processor)
-    topics = open_pipeline(pipeline, settings, worker)
+    topics, settings = opened(ctx, pipeline, principal=processor, client_id=worker)
     context = WorkerContext(topics, topics.log, settings, pipeline, worker)
     loop = build(processor, context, commit_ms / 1000)
     run_service(loop, {"pipeline": topics.pipeline.name, "processor": processor, "worker": worker}, host, port)
@@ -77,8 +76,8 @@ def _several(workers: int, stem: str) -> int:
     return next((code for code in codes if code), 0)
 
 
-def _is_workers(place: int) -> bool:
+def _is_workers(index: int) -> bool:
     """Whether an argument is --workers or its value, or --worker-id or its value."""
     given = sys.argv[1:]
     names = ("--workers", "--worker-id")
-    return given[place].startswith(names) or (place > 0 and given[place - 1] in names)
+    return given[index].startswith(names) or (index > 0 and given[index - 1] in names)

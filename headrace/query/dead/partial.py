@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from headrace.codec.topic import Decoded, TopicCodec
 from headrace.codec.wire import HEADER, Code, header, schema_id_of
 from headrace.schema.own import full_name
+from headrace.schema.records import DeadLetter
 from headrace.schema.registry import MemoryRegistry, Registry
 
 _SUBJECT = "a-record"
@@ -31,6 +34,29 @@ class Partial:
     failed_at: int | None
     failed: str
     reason: str
+
+
+def decode_letter(letter: DeadLetter, registry: Registry) -> Partial:
+    """What the bytes of a dead letter give. A row of a file that was refused is JSON or text, and no Avro."""
+    if letter.partition >= 0:
+        return decode_partly(letter.value, registry)
+    try:
+        row = json.loads(letter.value or b"")
+    except ValueError:
+        row = None
+    return Partial("", row if isinstance(row, dict) else {}, None, "", "")
+
+
+def readable(value: object) -> str:
+    """A value as people read it: text as it is, bytes as text where they are that, else as hex."""
+    if value is None:
+        return "null"
+    if isinstance(value, bytes):
+        text = value.decode(errors="replace")
+        return text if text.isprintable() and "\ufffd" not in text else value.hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, str) else json.dumps(value, default=readable)
 
 
 def decode_partly(value: bytes | None, registry: Registry) -> Partial:
