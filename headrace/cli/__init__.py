@@ -19,6 +19,7 @@ from headrace.cli.connect import (
     take_connection,
 )
 from headrace.cli.group import LightGroup
+from headrace.cli.progress import LINE
 from headrace.errors import ConfigError, HeadraceError
 
 MODULES = {
@@ -108,6 +109,7 @@ def _root(
 
 def main() -> None:
     """Run the command line. A foreseen error is one line on standard error and its exit code; no traceback."""
+    LINE.later("loading")
     try:
         app()
     except HeadraceError as e:
@@ -125,6 +127,8 @@ def main() -> None:
         _tell(HeadraceError(f"{e.strerror}{where}"))
     except Exception:  # noqa: BLE001 - a bug of ours: say so, with what is needed to report it
         _bug()
+    finally:
+        LINE.end()
 
 
 def missing_package(error: ModuleNotFoundError) -> ConfigError | None:
@@ -137,6 +141,7 @@ def missing_package(error: ModuleNotFoundError) -> ConfigError | None:
 
 def _tell(error: HeadraceError | None) -> None:
     assert error is not None
+    LINE.end()
     from rich.console import Console
     from rich.text import Text
 

@@ -102,10 +102,13 @@ def opened(
     Raises:
         ConfigError: a setting is wrong, no Kafka is named and no embedded stack runs, or there is no such pipeline.
     """
-    settings = connection(ctx).settings(principal)
-    from headrace.client.connect import open_topics
+    from headrace.cli.progress import waiting
 
-    return open_topics(pipeline, settings, client_id), settings
+    with waiting("loading the pipeline and connecting"):
+        settings = connection(ctx).settings(principal)
+        from headrace.client.connect import open_topics
+
+        return open_topics(pipeline, settings, client_id), settings
 
 
 def take_connection(args: Sequence[str]) -> tuple[Connection, list[str]]:

@@ -57,7 +57,7 @@ def details_of(
             about.add_row(key, Text(value))
     for field, value in partial.fields.items():
         about.add_row(f"  {field}", Text(readable(value)))
-    if partial.reason:
+    if partial.schema and partial.reason:  # without a schema, the letter's own reason says it
         failed = f"  {partial.failed}" if partial.failed else "bytes"
         at = "" if partial.failed_at is None else f"fails at byte {partial.failed_at}: "
         about.add_row(failed, Text(at + partial.reason, style="red"))

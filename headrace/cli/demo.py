@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from headrace.cli.connect import connection
+from headrace.cli.progress import LINE
 from headrace.errors import ConfigError
 
 EXAMPLES = ("flights",)
@@ -36,5 +37,6 @@ def demo(
         raise ConfigError(f"no example {example!r}; there are: {', '.join(EXAMPLES)}")
     from headrace.examples.flights import demo as flights
 
+    LINE.end()
     if not flights.run(connection(ctx).local(), months=months, out=out):
         raise typer.Exit(1)

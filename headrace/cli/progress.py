@@ -17,6 +17,29 @@ PATIENCE_S = 1.5
 """Seconds of silence after which a line says what is waited for, where there is no terminal."""
 
 
+class _Line:
+    """A plain line on standard error, written if nothing replaces or ends it in time."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def later(self, what: str) -> None:
+        """Write ``what`` after a while."""
+        self.end()
+        self._timer = threading.Timer(PATIENCE_S, print, (f"{what} ...",), {"file": sys.stderr, "flush": True})
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        """Write nothing more; again does nothing."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+LINE = _Line()
+"""The one line that waits to be written."""
+
+
 class Bar(Progress):
     """One part of the work at a time; a part that ends has reached its total.
 
@@ -39,10 +62,10 @@ class Bar(Progress):
         self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
         self._task: TaskID | None = None
         self._total = 0
-        self._line = _Line()
         self._what = what
 
     def __enter__(self) -> Bar:
+        LINE.end()
         if self._bar.console.is_terminal:
             self._bar.start()
         self.begins(self._what, 0)
@@ -50,7 +73,7 @@ class Bar(Progress):
 
     def __exit__(self, *exc: object) -> None:
         self._ends()
-        self._line.cancel()
+        LINE.end()
         # Where it did not start, to stop it would still print an empty line.
         if self._bar.console.is_terminal:
             self._bar.stop()
@@ -60,7 +83,7 @@ class Bar(Progress):
         self._total = records
         self._task = self._bar.add_task(what, total=records or None)
         if not self._bar.console.is_terminal:
-            self._line.later(what)
+            LINE.later(what)
 
     def advanced(self, records: int) -> None:
         if self._task is not None:
@@ -76,36 +99,19 @@ class Bar(Progress):
         self._task = None
 
 
-class _Line:
-    """A plain line on standard error, written if it is not cancelled in time."""
-
-    def __init__(self) -> None:
-        self._timer: threading.Timer | None = None
-
-    def later(self, what: str) -> None:
-        self.cancel()
-        self._timer = threading.Timer(PATIENCE_S, print, (f"{what} ...",), {"file": sys.stderr, "flush": True})
-        self._timer.daemon = True
-        self._timer.start()
-
-    def cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Say what is waited for while the block runs."""
     from rich.console import Console
 
+    LINE.end()
     console = Console(stderr=True)
     if console.is_terminal:
         with console.status(what):
             yield
         return
-    line = _Line()
-    line.later(what)
+    LINE.later(what)
     try:
         yield
     finally:
-        line.cancel()
+        LINE.end()

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli.connect import PipelineName, opened
+from headrace.cli.connect import PipelineName, connection
+from headrace.cli.progress import LINE
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +43,8 @@ def run(
     commit_ms: Annotated[int, typer.Option(min=1, help="Commit at least this often, in milliseconds.")] = 100,
 ) -> None:
     """Run a processor until SIGTERM or Ctrl-C. Its open transaction is then committed or aborted."""
+    LINE.end()  # a worker's standard error is its log
+    from headrace.client.connect import open_topics
     from headrace.runner.processors import WorkerContext, build, processor_spec
     from headrace.worker.service import log_lines, run_service, worker_name
 
@@ -50,7 +53,8 @@ def run(
         raise typer.Exit(_several(workers, worker_id or processor))
     worker = worker_id or worker_name(processor)
     log_lines(worker)
-    topics, settings = opened(ctx, pipeline, principal=processor, client_id=worker)
+    settings = connection(ctx).settings(processor)
+    topics = open_topics(pipeline, settings, worker)
     context = WorkerContext(topics, topics.log, settings, pipeline, worker)
     loop = build(processor, context, commit_ms / 1000)
     run_service(loop, {"pipeline": topics.pipeline.name, "processor": processor, "worker": worker}, host, port)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headrace.cli.connect import JsonOption, connection
+from headrace.cli.progress import LINE
 from headrace.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def up(
     """
     if unknown := [word for word in extras or [] if word not in EXTRAS]:
         raise ConfigError(f"--with {unknown[0]}: not known; what can be started too is {', '.join(EXTRAS)}")
-    _supported()
+    _begin()
     from rich.console import Console
 
     from headrace.embedded import control
@@ -62,7 +63,7 @@ def up(
 
 def down(ctx: typer.Context) -> None:
     """Stop what headrace up started. The data is kept for the next headrace up."""
-    _supported()
+    _begin()
     from headrace.embedded import control
 
     folder = connection(ctx).local().state
@@ -72,7 +73,7 @@ def down(ctx: typer.Context) -> None:
 
 def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """Show the addresses of the embedded stack. Exits with 1 if none runs."""
-    _supported()
+    _begin()
     from headrace.embedded import control
 
     folder = connection(ctx).local().state
@@ -107,11 +108,12 @@ def _short(path: str) -> str:
     return min(path, os.path.relpath(path), key=len)
 
 
-def _supported() -> None:
-    """Refuse where the embedded stack cannot run.
+def _begin() -> None:
+    """These commands say themselves what they wait for; refuse where the embedded stack cannot run.
 
     Raises:
         ConfigError: this is Windows.
     """
+    LINE.end()
     if sys.platform == "win32":
         raise ConfigError("the embedded stack runs on Linux and macOS; name your own Kafka with --kafka and --registry")

@@ -24,12 +24,12 @@ def table(*columns: Column, title: str = "") -> Table:
 
 def name(head: str) -> Column:
     """A column of names, ids or coordinates: never cut, never wrapped."""
-    return Column(head, no_wrap=True, overflow="ignore")
+    return Column(head, no_wrap=True)
 
 
 def number(head: str) -> Column:
     """A column of numbers."""
-    return Column(head, justify="right", no_wrap=True, overflow="ignore")
+    return Column(head, justify="right", no_wrap=True)
 
 
 def fold(head: str) -> Column:

@@ -42,7 +42,7 @@ def watch(
 
     topics, _ = opened(ctx, pipeline, client_id="headrace-watch")
     console = Console()
-    with waiting("reading decisions and metrics"):
+    with waiting("reading decisions, metrics and offsets"):
         under = Watch(topics, tuple(PROCESSORS))
         under.look()
     try:

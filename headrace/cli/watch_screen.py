@@ -14,6 +14,9 @@ MOVED, MOVING = 0.25, 0.1
 """Population stability index over which a feature has moved much, and somewhat (Siddiqi 2006)."""
 FEATURES = 8
 MODELS = 8
+WIDE = 100
+"""Columns of a terminal from which on every measure is shown."""
+LEFT_OUT = ("brier", "calibration_error")
 BAR = 40
 """Characters of the longest bar."""
 GAP = 2
@@ -28,7 +31,7 @@ def screen(view: View, width: int) -> RenderableType:
         _models(view),
     ]
     if view.accuracy:
-        parts.append(_accuracy(view))
+        parts.append(_accuracy(view, width))
     if view.drift:
         parts.append(_drift(view, width))
     if view.decisions:
@@ -58,13 +61,13 @@ def _models(view: View) -> RenderableType:
     return table
 
 
-def _accuracy(view: View) -> Table:
-    heads = (_HEADS.get(measure, measure.replace("_", " ")) for measure in MEASURES)
-    table = _table(_name("model"), _name("route"), _name("window to"), *map(_number, heads))
+def _accuracy(view: View, width: int) -> Table:
+    shown = [measure for measure in MEASURES if width >= WIDE or measure not in LEFT_OUT]
+    table = _table(_name("model"), _name("route"), _name("window to"), *(_number(_HEADS[m]) for m in shown))
     ruling = {row.model_id for row in view.models}
     for row in view.accuracy[:MODELS]:
         window = f"{row.window_end:%y-%m-%d %H:%M}" + (f" v{row.version}" if row.version > 1 else "")
-        figures = [_figure(measure, row.values.get(measure)) for measure in MEASURES]
+        figures = [_figure(measure, row.values.get(measure)) for measure in shown]
         style = "bold" if row.model_id in ruling else None
         table.add_row(row.model_id[:12], row.route, window, *figures, style=style)
     return table
@@ -78,8 +81,14 @@ def _figure(measure: str, value: float | None) -> str:
     return f"{value:.1%}" if measure == "labels_missing" else f"{value:.3f}"
 
 
-_HEADS = {"calibration_error": "calib.", "labels_missing": "no label", "predictions": "scored", "auc": "AUC"}
-"""Heads of columns, short enough for 80 columns."""
+_HEADS = {
+    "log_loss": "log loss",
+    "auc": "AUC",
+    "brier": "Brier",
+    "calibration_error": "calib.",
+    "labels_missing": "no label",
+    "predictions": "scored",
+}
 
 
 def _drift(view: View, width: int) -> Table:

@@ -62,8 +62,7 @@ def readable(value: object) -> str:
 def decode_partly(value: bytes | None, registry: Registry) -> Partial:
     """Decode a record field by field, with the platform's own bounded decoder, until one fails."""
     if value is None or len(value) < HEADER.size or value[0] != 0:
-        reason = "the value is null" if value is None else "it does not begin with a Confluent header"
-        return Partial("", {}, None if value is None else 0, "", reason)
+        return _without_header(value)
     schema_id = schema_id_of(value)
     schema = registry.schema_of(schema_id)
     if schema is None:
@@ -82,6 +81,14 @@ def decode_partly(value: bytes | None, registry: Registry) -> Partial:
             failed = fields[count]["name"] if count < len(fields) else ""
             return Partial(name, row, failed_at if failed_at >= 0 else None, failed, whole.reasons[0])
     return Partial(name, {}, failed_at, fields[0]["name"], whole.reasons[0])
+
+
+def _without_header(value: bytes | None) -> Partial:
+    if value is None:
+        return Partial("", {}, None, "", "the value is null")
+    if len(value) < HEADER.size:
+        return Partial("", {}, len(value), "", f"it ends before its header of {HEADER.size} bytes does")
+    return Partial("", {}, 0, "", "the first byte is not 0: it does not begin with a Confluent header")
 
 
 def _first(schema: Mapping[str, Any], value: bytes) -> dict[str, Any] | None:
