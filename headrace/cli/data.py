@@ -61,12 +61,6 @@ def list_versions(
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    if not rows:
-        typer.echo(
-            f"{folder.path} holds no version of {topics.pipeline.name}: `headrace data snapshot {pipeline} examples` "
-            "freezes one"
-        )
-        return
     from rich.console import Console
 
     from headrace.cli.data_tables import listed

@@ -26,8 +26,12 @@ _SAYS = {
 Row = dict[str, Any]
 
 
-def listed(pipeline: str, folder: Path, rows: list[Row]) -> Table:
+def listed(pipeline: str, folder: Path, rows: list[Row]) -> RenderableType:
     """The versions in the data folder."""
+    if not rows:
+        return Text(
+            f"{folder} holds no version of {pipeline}: `headrace data snapshot {pipeline} examples` freezes one"
+        )
     shown = table(
         name("version"),
         name("dataset"),

@@ -15,7 +15,7 @@ from headrace.jobs.whatif.words import figure, margin, moment, span, tame, verdi
 
 ROWS = 10
 """Single records shown on either side; the page and JSON hold them all."""
-BOTH = ("AUC\nprod.", "AUC\ncand.", "log loss\nprod.", "log loss\ncand.", "\ndifference")
+BOTH = ("AUC\nprod.", "AUC\ncand.", "loss\nprod.", "loss\ncand.", "\ndifference")
 """Heads of two models' figures, in two lines for 80 columns."""
 STYLES = {"better": "bold green", "worse": "bold red", "no clear difference": "bold"}
 
@@ -23,17 +23,18 @@ STYLES = {"better": "bold green", "worse": "bold red", "no clear difference": "b
 def show(report: Report, console: Console) -> None:
     """Print the report."""
     console.print(_asked(report))
+    console.print()
     console.print(Text(verdict(report), style=STYLES[report.headline.verdict] if report.headline else "bold yellow"))
     console.print(Text(f"judged: {headline(report)}"))
     if report.headline is not None:
-        console.print(_figures(report.headline))
-        console.print(_parts(report))
+        _apart(console, _figures(report.headline), _parts(report))
+    console.print()
     for text in cautions(report):
         console.print(Text(f"! {text}", style="yellow"))
     if report.over_time is not None:
-        console.print(_over_time(report))
-    for shown in _groups(report):
-        console.print(shown)
+        _apart(console, _over_time(report))
+    _apart(console, *_groups(report))
+    console.print()
     _flips(report, console)
     _shift(report, console)
     for title, rows in (
@@ -41,7 +42,14 @@ def show(report: Report, console: Console) -> None:
         ("where production was further off", report.extremes.best),
     ):
         if rows:
-            console.print(_rows(title, rows))
+            _apart(console, _rows(title, rows))
+
+
+def _apart(console: Console, *tables: Table) -> None:
+    """Print tables with an empty line before each."""
+    for shown in tables:
+        console.print()
+        console.print(shown)
 
 
 def _asked(report: Report) -> Table:

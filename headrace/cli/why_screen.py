@@ -48,13 +48,14 @@ def _policy(console: Console, story: Story) -> None:
     for gate in story.policy["gates"]:
         verdict = Text("passed", "green") if gate["passed"] else Text("FAILED", "bold red")
         shown.add_row(gate["gate"], verdict, gate["mode"], Text(gate["summary"]))
-    return console.print(shown)
+    console.print(shown)
+    return console.print()
 
 
 def _part(console: Console, title: str, values: dict[str, Any] | None, none: str = GONE) -> None:
     shown = details(title)
     for key, value in (values or {"": none}).items():
-        shown.add_row("record" if key == STANDS else key.replace("_", " "), Text(_text(value)))
+        shown.add_row("record" if key == STANDS else key, Text(_text(value)))
     console.print(shown)
     console.print()
 

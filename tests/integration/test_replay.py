@@ -116,13 +116,13 @@ def a_prediction_twice(s: Spoiler) -> Found:
     following = rows_of(s.topics, "predictions").filter(pl.col("p") == p, pl.col("o") > o)["o"][0]
     s.log.overwrite(tp, following, s.value("predictions", p, o))
     lost = rows_of(s.topics, "features").filter(pl.col("p") == p, pl.col("o") > row["offset"][0])["o"][0]
-    return {(p, row["offset"][0], following, "the record was"), (p, lost, -1, "there is no pr")}
+    return {(p, row["offset"][0], following, "the record is "), (p, lost, -1, "there is no pr")}
 
 
 def a_prediction_once_more_behind_all_others(s: Spoiler) -> Found:
     p, o, row = s.some("predictions", ANSWER)
     [again] = s.append("predictions", p, s.value("predictions", p, o))
-    return {(p, row["offset"][0], again, "there must be ")}
+    return {(p, row["offset"][0], again, "the record has")}
 
 
 def a_prediction_of_a_marker(s: Spoiler) -> Found:
@@ -215,6 +215,14 @@ def test_a_range_of_offsets_is_replayed_alone(twin: PipelineTopics, monkeypatch:
         assert verified.total("records") == rows.height
         assert verified.ok is due
         assert {*verified.partitions} == {p}
+
+
+def test_a_second_answer_beyond_a_range_is_found(twin: PipelineTopics) -> None:
+    p, o, row = Spoiler(twin).some("predictions", ANSWER)
+    at = int(row["offset"][0])
+    Spoiler(twin).append("predictions", p, Spoiler(twin).value("predictions", p, o))
+    for start, stop, due in ((0, at + 1, 1), (0, at, 0), (at + 1, at + 30, 0)):
+        assert verify(twin, TRUST, Bounds({p: start}, {p: stop})).total("differences") == due
 
 
 def test_a_range_of_time_is_replayed_alone(good: Platform) -> None:
