@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     state: Path = Path(".headrace")
     """Folder of the embedded stack's data and logs."""
     data_folder: Path = Path("data")
-    """Folder of the frozen versions of topics (``headrace snapshot``)."""
+    """Folder of the frozen versions of topics (``headrace data snapshot``)."""
     pipelines: dict[str, str] = {}
     """Pipeline name -> ``package.module:attribute`` or ``file.py:attribute``."""
     replication_factor: int = 1

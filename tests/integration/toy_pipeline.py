@@ -74,7 +74,7 @@ def toy(name: str, partitions: int = 3) -> Pipeline:
     )
 
 
-# What `headrace run --pipeline` finds: the name comes from the environment, so that a test has its own topics.
+# What `headrace run PROCESSOR REFERENCE` finds: the name comes from the environment, so that a test has its own topics.
 pipeline = toy(os.environ.get("TOY_PIPELINE", "toy"))
 REFERENCE = "tests.integration.toy_pipeline:pipeline"
 

@@ -77,9 +77,7 @@ def test_a_child_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
 
 def test_a_child_started_from_nothing_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm, "FORKS", False)
-    children = [
-        warm.started(work, tmp_path / f"{i}.txt", *a) for i, (work, a) in enumerate(((greets, ("ann",)), (refuses, ())))
-    ]
+    children = [warm.started(greets, tmp_path / "0.txt", "ann"), warm.started(refuses, tmp_path / "1.txt")]
     assert [child.wait(60) for child in children] == [True, True]
     assert [child.exitcode for child in children] == [0, 3]
     assert (tmp_path / "0.txt").read_text() == f"hello ann from {children[0].pid}\n"
