@@ -24,6 +24,8 @@ from headrace.errors import ConfigError, HeadraceError
 
 MODULES = {
     "demo": ("demo",),
+    "new": ("new",),
+    "check": ("check",),
     "stack": ("up", "down", "status"),
     "init": ("init",),
     "topics": ("topics",),

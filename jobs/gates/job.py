@@ -25,7 +25,7 @@ def results(folder: Path) -> list[GateResult]:
 
 
 def work(topics: PipelineTopics, spec: dict[str, Any], folder: Path) -> None:
-    """Put the case together from the topics and run_gates it."""
+    """Put the case together from the topics and run its gates."""
     from headrace.jobs.gates.gates import GateCase, run_gates
     from headrace.jobs.train.dataset import read_examples
 

@@ -36,8 +36,10 @@ INSIDE = {
     "producers": SDK,
     "consumers": {*SDK, "jobs"},
     "runner": {*SDK, *PLATFORM},
+    "testing": {*SDK, *PLATFORM, "runner"},
+    "project": {"errors"},
     "examples": {*SDK, *PLATFORM, "runner"},
-    "cli": {*SDK, *PLATFORM, "runner", "examples"},
+    "cli": {*SDK, *PLATFORM, "runner", "examples", "testing", "project"},
 }
 """Room -> the rooms it may import, its own beside them. The command line stands on top."""
 OUTSIDE = ("tests", "bench")
