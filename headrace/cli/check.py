@@ -26,10 +26,11 @@ def check(
     cuts: Annotated[int, typer.Option(min=1, help="Places at which each check cuts the log.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold a pipeline's features() and labels() to their contract, on events of a file. No server is needed.
+    """Check features() and labels() on events of a file.
 
-    Their rows must not depend on later events, on how the log is cut into batches (so the horizon must suffice), or on
-    anything but the events; and every row must hold numbers that a model can take. Exits with 1 where they do not.
+    No server is needed. The rows must not depend on later events, on how the log is cut into batches (so the horizon
+    must suffice), or on anything but the events; and every row must hold numbers that a model can take. Exits with 1
+    if a check fails.
     """
     from dataclasses import asdict
 

@@ -49,7 +49,7 @@ def details_of(
         "reason": dead.reason,
         "record": source(dead),
         "written": f"{dead.at:%Y-%m-%d %H:%M:%S} UTC" if dead.at else "at a time that was not recorded",
-        "key": readable(dead.key),
+        "key": readable(dead.key) if dead.partition >= 0 else "",
         "schema": partial.schema,
     }
     for key, value in rows.items():

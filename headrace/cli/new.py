@@ -19,10 +19,10 @@ def new(
         Path | None, typer.Option(help="Folder to make it in, empty or not there yet (default: NAME, here).")
     ] = None,
 ) -> None:
-    """Make a project: a pipeline that runs, its schema, invented events with labels, tests, a CI file, a README.
+    """Make a project that runs.
 
-    Put your own schema, events and functions in the place of the invented ones; `headrace check` holds them to their
-    contract.
+    It has a pipeline, its schema, invented events with labels, tests, a CI file and a README. Replace the invented
+    schema, events and functions with your own; headrace check examines the functions.
     """
     from headrace.project.new import new_project
 

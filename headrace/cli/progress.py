@@ -13,7 +13,7 @@ from headrace.progress import Progress
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-PATIENCE_S = 1.5
+PATIENCE_S = 2.0
 """Seconds of silence after which a line says what is waited for, where there is no terminal."""
 
 

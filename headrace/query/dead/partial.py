@@ -88,7 +88,7 @@ def _without_header(value: bytes | None) -> Partial:
         return Partial("", {}, None, "", "the value is null")
     if len(value) < HEADER.size:
         return Partial("", {}, len(value), "", f"it ends before its header of {HEADER.size} bytes does")
-    return Partial("", {}, 0, "", "the first byte is not 0: it does not begin with a Confluent header")
+    return Partial("", {}, 0, "", "it does not begin with a Confluent header")
 
 
 def _first(schema: Mapping[str, Any], value: bytes) -> dict[str, Any] | None:
