@@ -34,6 +34,8 @@ from tests.integration.platform import Platform
 from tests.integration.toy_pipeline import REFERENCE, clicks
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.search
+
 
 @pytest.fixture(scope="module")
 def searching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:

@@ -22,6 +22,8 @@ from tests.integration.toy_pipeline import toy
 from tests.search_engines import ENGINES, engine_of
 from tests.search_proxy import FAULTS, Fault, SearchProxy
 
+pytestmark = pytest.mark.search
+
 
 @pytest.fixture(scope="module", params=ENGINES)
 def searching(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -18,6 +18,8 @@ from headrace.embedded.ports import HOST, Ports
 from headrace.embedded.stack import Stack
 from headrace.errors import StackError
 
+pytestmark = pytest.mark.search
+
 QUICK = Layout(quick=True)
 
 
