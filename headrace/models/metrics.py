@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 Scores = np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -13,6 +12,8 @@ CLIP = 1e-7
 
 def binary_metrics(y: Scores, p: Scores) -> dict[str, float]:
     """AUC, log loss, Brier score and base rate of probabilities ``p`` (n,) against labels ``y`` (n,) of 0 and 1."""
+    from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score  # imports for seconds; a worker needs CLIP
+
     clipped = np.clip(p, CLIP, 1 - CLIP)
     return {
         "auc": float(roc_auc_score(y, p)) if len(set(y.tolist())) == 2 else float("nan"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from river.drift import PageHinkley
 
 from headrace.declare.drift import Drift
+from headrace.streams.monitor.page_hinkley import PageHinkley
 from headrace.streams.monitor.tally import Integers, Numbers
+
+SPANS = 7
+"""Spans of event time before a rise is found."""
 
 
 class Rise(NamedTuple):
@@ -25,7 +28,6 @@ class ErrorWatch:
     """Page-Hinkley test on the champion's mean error over each span of event time, one partition, in log order.
 
     Single errors come in streaks (one storm, one bad afternoon), which a test on each would take for drift.
-    Source: Page, Continuous Inspection Schemes, Biometrika 41 (1954); as in river.
     The test starts anew when a newer champion's outcomes begin; those of older ones are passed over.
 
     Attributes:
@@ -38,7 +40,7 @@ class ErrorWatch:
     _span: int = -1
     _sum: float = 0.0
     _count: int = 0
-    _test: Any = field(init=False)
+    _test: PageHinkley = field(init=False)
 
     def __post_init__(self) -> None:
         self._restart()
@@ -84,8 +86,7 @@ class ErrorWatch:
         """The spans before this one are over: whether the error has risen with the last of them."""
         rose = False
         if self._count:
-            self._test.update(self._sum / self._count)
-            rose = bool(self._test.drift_detected)
+            rose = self._test.rose(self._sum / self._count)
         if rose:
             self._restart()
         self._span, self._sum, self._count = span, 0.0, 0
@@ -93,6 +94,4 @@ class ErrorWatch:
 
     def _restart(self) -> None:
         self._span, self._sum, self._count = -1, 0.0, 0
-        self._test = PageHinkley(
-            min_instances=7, delta=self.drift.error_slack, threshold=self.drift.error_threshold, mode="up"
-        )
+        self._test = PageHinkley(SPANS, self.drift.error_slack, self.drift.error_threshold)
