@@ -8,40 +8,33 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-from sklearn.linear_model import LogisticRegression
 
 from headrace.config import Settings
 from headrace.declare.pipeline import Pipeline
 from headrace.governance.catalog import governance
 from headrace.governance.decisions import order_approval, shown_evidence
-from headrace.jobs.train.export import to_onnx_bytes
-from headrace.jobs.train.manifest import Findings, package
 from headrace.kafka.cluster import KafkaLog
 from headrace.kafka.log import read_all
 from headrace.models.package.package import Package, digest
 from headrace.models.package.topic import publication
-from headrace.models.score.session import runtime_fingerprint
 from headrace.runner.processors import PROCESSORS
 from headrace.schema.records import (
     Activated,
-    Certificate,
     GateResult,
-    Lineage,
     ModelManifest,
     Policy,
     Route,
     WorkerStatus,
 )
 from headrace.schema.registry import ConfluentRegistry
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import REFERENCE, toy
 from headrace.topics.acls import rules
 from headrace.topics.control import write_control
 from headrace.topics.pipeline_topics import PipelineTopics
-from tests.integration.toy_pipeline import BEGIN, REFERENCE, toy
 from tests.process import Process
 from tests.waiting import wait_for
 from tests.zygote import started
@@ -219,35 +212,6 @@ def rows_of(topics: PipelineTopics, name: str) -> pl.DataFrame:
         frames.append(decoded.frame().with_columns(where))
     none = pl.DataFrame(schema={**topics.columns(name), "p": pl.Int32, "o": pl.Int64})
     return pl.concat(frames) if frames else none
-
-
-def model_package(pipeline: Pipeline, seed: int) -> Package:
-    """A logistic regression on the toy's features, trained on random rows."""
-    random = np.random.default_rng(seed)
-    x = random.random((200, 2)).astype(np.float32)
-    model = LogisticRegression().fit(x, (x[:, 0] + random.normal(0, 0.3, 200) > 0.5).astype(float))
-    onnx = to_onnx_bytes(model, 2)
-    lineage = Lineage(
-        trigger_id=f"test-{seed}",
-        trigger_reason="person",
-        ranges=[],
-        records=200,
-        root_hash="",
-        train_until=BEGIN,
-        validation_until=BEGIN + timedelta(days=365),
-        seed=seed,
-        parameters={},
-        code_version="",
-        lock_hash="",
-        runtime=runtime_fingerprint(),
-    )
-    findings = Findings(
-        metrics={"auc": 0.7, "log_loss": 0.6},
-        baseline=[],
-        certificates=[Certificate(name=n, passed=True, detail="") for n in ("parity", "batch_invariance")],
-        batching="at_least(2)",
-    )
-    return package(pipeline, "logistic", onnx, lineage, findings)
 
 
 def stop(child: Process) -> int:

@@ -22,9 +22,10 @@ from headrace.kafka.log import TopicPartition
 from headrace.models.package.package import digest
 from headrace.models.package.signing import Trust
 from headrace.schema.records import Activated, GateResult, PartitionOffset, Policy, PolicyMarker, Route
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import POISON, clicks, features
 from headrace.topics.control import write_control
-from tests.integration.platform import Platform, model_package, stop
-from tests.integration.toy_pipeline import POISON, clicks, features
+from tests.integration.platform import Platform, stop
 from tests.waiting import wait_for
 
 ANSWERS = pl.col("route") != "shadow"

@@ -35,6 +35,7 @@ INSIDE = {
     "streams": {*SDK, "jobs"},
     "producers": SDK,
     "consumers": {*SDK, "jobs"},
+    "testing": {*SDK, "jobs"},
     "runner": {*SDK, *PLATFORM},
     "examples": {*SDK, *PLATFORM, "runner"},
     "cli": {*SDK, *PLATFORM, "runner", "examples"},
