@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The demo needs half of the packages: it begins sooner on a fresh machine.
 READY_DEMO := $(if $(wildcard $(READY)),$(READY),$(VENV)/.ready-demo)
-# Side by side in several processes, each with a Kafka of its own; a file's tests stay together.
+# Side by side in several processes on one Kafka; a file's tests stay together.
 ABREAST := -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-secure chaos unit lint check format bench bench-peers up down clean lock
+.PHONY: help setup demo test test-core test-search test-secure chaos unit lint check format bench bench-peers up down clean lock
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ demo: $(READY_DEMO) ## Run a year of New York flights through a real Kafka, end 
 
 test: $(READY) ## Run every test, on a real Kafka
 	@$(BIN)/python -m pytest $(ABREAST)
+
+test-core: $(READY) ## Run all but the tests of search engines and of forwarding to them
+	@$(BIN)/python -m pytest $(ABREAST) -m "not search"
+
+test-search: $(READY) ## Run the tests of search engines and of forwarding to them
+	@$(BIN)/python -m pytest $(ABREAST) -m search
 
 test-secure: $(READY) ## Run the tests that need Kafka on one with TLS, passwords and ACLs
 	@$(BIN)/python -m pytest tests/contract tests/integration --stack secure $(ABREAST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -15,11 +15,8 @@ from sklearn.neural_network import MLPClassifier
 
 from headrace.declare.pipeline import Pipeline
 from headrace.jobs.train.export import to_onnx_bytes
-from headrace.jobs.train.manifest import Findings
-from headrace.jobs.train.manifest import package as described
 from headrace.models.package.package import Package
-from headrace.models.score.session import runtime_fingerprint
-from headrace.schema.records import Certificate, Lineage
+from headrace.testing.models import packed
 
 Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Labels = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -52,29 +49,4 @@ def fitted(kind: str, width: int, seed: int = 7) -> Any:
 def package(pipeline: Pipeline, kind: str, seed: int = 7) -> Package:
     """A model of this kind, as retrain would publish one."""
     width = len(pipeline.inputs)
-    return packed(pipeline, kind, to_onnx_bytes(fitted(kind, width, seed), width))
-
-
-def packed(pipeline: Pipeline, algorithm: str, onnx: bytes) -> Package:
-    """ONNX bytes with the manifest they need."""
-    lineage = Lineage(
-        trigger_id="bench",
-        trigger_reason="person",
-        ranges=[],
-        records=ROWS,
-        root_hash="",
-        train_until=_DAY,
-        validation_until=_DAY + timedelta(days=1),
-        seed=7,
-        parameters={},
-        code_version="",
-        lock_hash="",
-        runtime=runtime_fingerprint(),
-    )
-    findings = Findings(
-        metrics={"auc": 0.7, "log_loss": 0.6},
-        baseline=[],
-        certificates=[Certificate(name=n, passed=True, detail="") for n in ("parity", "batch_invariance")],
-        batching="at_least(2)",
-    )
-    return described(pipeline, algorithm, onnx, lineage, findings)
+    return packed(pipeline, kind, to_onnx_bytes(fitted(kind, width, seed), width), seed)

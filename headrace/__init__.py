@@ -5,8 +5,9 @@ What is imported from here is public; every other module may change between rele
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from headrace.lazy import lazy
 
 if TYPE_CHECKING:
     from headrace import errors as errors
@@ -42,13 +43,7 @@ _HOMES = {
 __all__ = [*_HOMES]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'headrace' has no attribute {name!r}")
-    module = importlib.import_module(_HOMES[name])
-    found = module if name == "errors" else getattr(module, name)
-    globals()[name] = found
-    return found
+__getattr__ = lazy(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

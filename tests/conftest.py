@@ -6,38 +6,31 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
-from headrace.config import ADMIN, Settings
+from headrace.config import Settings
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
 from headrace.runner.processors import PRINCIPALS
+from tests.shared_stack import RunningStack, SharedStack, running, shared
 
 ROOT = Path(__file__).parents[1]
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+EMBEDDED = ("embedded", "secure")
 COMPOSE_KAFKA = "127.0.0.1:9092"
 COMPOSE_REGISTRY = "http://127.0.0.1:8081/apis/ccompat/v7"
 
 
-@dataclass(frozen=True)
-class RunningStack:
-    """A real Kafka and registry.
-
-    ``embedded`` is there when they are child processes of this one, which a test may then kill.
-    """
-
-    bootstrap: str
-    registry_url: str
-    embedded: Stack | None = None
+SHARED = pytest.StashKey[SharedStack]()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Processes for ``-n auto``: one more than cores, as tests wait a third of their time, but not many Kafkas."""
+    """Processes for ``-n auto``: one more than cores, as tests wait a third of their time."""
     return min((os.cpu_count() or 1) + 1, 4)
 
 
@@ -54,6 +47,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--registry", default="", help="URL of a Confluent-compatible registry, for --stack external")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Where the tests run in several processes, this one owns the stack of all."""
+    if config.getoption("numprocesses", None) and config.getoption("--stack") in EMBEDDED:
+        config.stash[SHARED] = SharedStack(layout_of(config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process whom to ask for the stack."""
+    if SHARED in node.config.stash:
+        node.workerinput["stack"] = node.config.stash[SHARED].address
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The run has ended: so does its stack."""
+    if SHARED in config.stash:
+        config.stash[SHARED].close()
+
+
+def layout_of(config: pytest.Config) -> Layout:
+    """How ``--stack`` lays Kafka out."""
+    return Layout(principals=PRINCIPALS if config.getoption("--stack") == "secure" else (), quick=True)
+
+
 @pytest.fixture(scope="session")
 def docker_compose_file() -> str:
     """For pytest-docker: the repository's own file."""
@@ -68,17 +85,19 @@ def docker_setup() -> list[str]:
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """The stack chosen with ``--stack``, one for the whole run."""
-    kind: str = request.config.getoption("--stack")
-    if kind in ("embedded", "secure"):
-        layout = Layout(principals=PRINCIPALS if kind == "secure" else (), quick=True)
-        with Stack(tmp_path_factory.mktemp("stack") / "state", layout=layout) as embedded:
-            yield RunningStack(embedded.bootstrap, embedded.registry_url, embedded)
+    """The stack chosen with ``--stack``, one for the whole run. No test may hurt it: see ``own_stack``."""
+    config = request.config
+    kind: str = config.getoption("--stack")
+    if address := getattr(config, "workerinput", {}).get("stack"):
+        yield shared(address)
+    elif kind in EMBEDDED:
+        with Stack(tmp_path_factory.mktemp("stack") / "state", layout=layout_of(config)) as embedded:
+            yield running(embedded)
     elif kind == "docker":
         request.getfixturevalue("docker_services")
         yield RunningStack(COMPOSE_KAFKA, COMPOSE_REGISTRY)
     else:
-        kafka, registry = request.config.getoption("--kafka"), request.config.getoption("--registry")
+        kafka, registry = config.getoption("--kafka"), config.getoption("--registry")
         if not kafka:
             raise pytest.UsageError("--stack external needs --kafka HOST:PORT (and --registry URL)")
         yield RunningStack(kafka, registry)
@@ -86,13 +105,30 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def settings(stack: RunningStack) -> Settings:
-    """Settings for the stack, with a short session so that a dead worker is missed soon."""
-    known = stack.embedded.credentials(ADMIN) if stack.embedded else {}
+    """Settings for the stack."""
+    return settings_for(stack)
+
+
+@pytest.fixture(scope="module")
+def own_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of the module's own, whose servers a test may kill or stop, and then starts again."""
+    with Stack(tmp_path_factory.mktemp("own-stack") / "state", layout=layout_of(request.config)) as embedded:
+        yield embedded
+
+
+@pytest.fixture(scope="module")
+def own_settings(own_stack: Stack) -> Settings:
+    """Settings for the module's own stack."""
+    return settings_for(running(own_stack))
+
+
+def settings_for(stack: RunningStack) -> Settings:
+    """Settings with a short session, so that a dead worker is missed soon."""
     return Settings(
         bootstrap=stack.bootstrap,
         registry_url=stack.registry_url,
-        state=stack.embedded.state if stack.embedded else Path(".headrace"),
-        kafka={"session.timeout.ms": "6000", **known},
+        state=stack.state,
+        kafka={"session.timeout.ms": "6000", **stack.properties},
         unsigned_models="accept",
     )
 

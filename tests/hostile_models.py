@@ -16,7 +16,7 @@ from headrace.jobs.train.export import INPUT, SCORES
 from headrace.models.package.package import CHUNK_BYTES, Package, cut, digest
 from headrace.models.package.signing import sign
 from headrace.schema.records import ModelChunk
-from tests.integration.platform import model_package
+from headrace.testing.models import model_package
 
 
 class Keys(NamedTuple):

@@ -14,7 +14,6 @@ from headrace.consumers.forward.route import Route as Way
 from headrace.consumers.forward.shape import shapes
 from headrace.examples.flights.pipeline import flights
 from headrace.kafka.log import TopicPartition, read_all
-from headrace.kafka.memory import MemoryLog
 from headrace.schema.records import (
     Activated,
     Approval,
@@ -29,7 +28,7 @@ from headrace.schema.records import (
     RolledBack,
     Route,
 )
-from headrace.schema.registry import MemoryRegistry
+from headrace.testing.memory import in_memory
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.topics.table import TOPICS
 
@@ -46,8 +45,7 @@ SCORED = 500
 def made(seed: int = 5) -> PipelineTopics:
     """The topics, filled."""
     chance = np.random.default_rng(seed)
-    topics = PipelineTopics(flights, MemoryLog(), MemoryRegistry())
-    topics.init()
+    topics = in_memory(flights)
     writer = topics.log.writer("made")
     writer.begin()
     for partition in range(flights.partitions):

@@ -75,8 +75,9 @@ def down(ctx: typer.Context) -> None:
 
 
 def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Show the addresses of the embedded stack, and the workers that headrace run supervises. Exits with 1 if no stack
-    runs.
+    """Show the embedded stack and supervised workers.
+
+    Workers are those of `headrace run all` and `headrace run ... --workers`. Exits with 1 if no stack runs.
     """
     _begin()
     from headrace.embedded import control

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,9 @@ class Layout:
         return "SASL_SSL" if self.secure else "PLAINTEXT"
 
 
-def start(jars: tuple[Path, ...], state: StateFolder, ports: dict[str, int], layout: Layout, node: int = 1) -> Server:
+def start(
+    jars: tuple[Path, ...], state: StateFolder, ports: Mapping[str, int], layout: Layout, node: int = 1
+) -> Server:
     """Start one broker, after formatting its storage where that was not done yet.
 
     Raises:
@@ -130,7 +133,9 @@ def settings_file(state: StateFolder) -> Path:
     return state.kafka / "server.properties"
 
 
-def _write_settings(folder: Path, ports: dict[str, int], layout: Layout, node: int, security: dict[str, str]) -> Path:
+def _write_settings(
+    folder: Path, ports: Mapping[str, int], layout: Layout, node: int, security: dict[str, str]
+) -> Path:
     listener = f"{layout.listener}://{HOST}:{ports[named('kafka', node)]}"
     voters = [f"{n}@{HOST}:{ports[named('controller', n)]}" for n in range(1, layout.brokers + 1)]
     settings = SETTINGS | {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.embedded.java import JAVA, QUICK
@@ -15,7 +16,7 @@ HEAP_MB = 256
 PROBE_S = 1.0
 
 
-def start(home: Path, state: StateFolder, ports: dict[str, int]) -> Server:
+def start(home: Path, state: StateFolder, ports: Mapping[str, int]) -> Server:
     """Start the registry whose program is unpacked in ``home``."""
     settings = {
         "apicurio.datasource.url": data_url(state),
@@ -31,7 +32,7 @@ def start(home: Path, state: StateFolder, ports: dict[str, int]) -> Server:
     return Server("the schema registry", cmd, state.registry, state.logs / "registry.log")
 
 
-def url(ports: dict[str, int]) -> str:
+def url(ports: Mapping[str, int]) -> str:
     """Where clients find it: the root of its Confluent-compatible API."""
     return f"http://{HOST}:{ports['registry']}{API}"
 
@@ -41,7 +42,7 @@ def data_url(state: StateFolder) -> str:
     return f"jdbc:h2:file:{state.registry / 'registry'}"
 
 
-def answers(ports: dict[str, int]) -> bool:
+def answers(ports: Mapping[str, int]) -> bool:
     """Whether it lists its subjects."""
     connection = http.client.HTTPConnection(HOST, ports["registry"], timeout=PROBE_S)
     try:

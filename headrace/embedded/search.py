@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.embedded.java import JAVA, QUICK
@@ -40,7 +41,7 @@ logger.bootstrap.level = error
 """
 
 
-def start(jars: tuple[Path, ...], module: tuple[Path, ...], state: StateFolder, ports: dict[str, int]) -> Server:
+def start(jars: tuple[Path, ...], module: tuple[Path, ...], state: StateFolder, ports: Mapping[str, int]) -> Server:
     """Start the engine with ``jars`` as its class path and ``module`` as its way to speak HTTP."""
     home = state.search
     _prepare(home, jars, module, state.logs, ports)
@@ -50,7 +51,7 @@ def start(jars: tuple[Path, ...], module: tuple[Path, ...], state: StateFolder, 
     return Server("the search engine", cmd, home, state.logs / "search.log")
 
 
-def url(ports: dict[str, int]) -> str:
+def url(ports: Mapping[str, int]) -> str:
     """Root of its HTTP API."""
     return f"http://{HOST}:{ports['search']}"
 
@@ -60,7 +61,7 @@ def home_property(state: StateFolder) -> str:
     return f"-Dopensearch.path.home={state.search}"
 
 
-def answers(ports: dict[str, int]) -> bool:
+def answers(ports: Mapping[str, int]) -> bool:
     """Whether it runs and every index can be read."""
     connection = http.client.HTTPConnection(HOST, ports["search"], timeout=PROBE_S)
     try:
@@ -72,7 +73,9 @@ def answers(ports: dict[str, int]) -> bool:
         connection.close()
 
 
-def _prepare(home: Path, jars: tuple[Path, ...], module: tuple[Path, ...], logs: Path, ports: dict[str, int]) -> None:
+def _prepare(
+    home: Path, jars: tuple[Path, ...], module: tuple[Path, ...], logs: Path, ports: Mapping[str, int]
+) -> None:
     """Lay its folder out as it expects: settings, and the module beside a description of it. Data stays."""
     config, modules = home / "config", home / "modules"
     shutil.rmtree(modules, ignore_errors=True)

@@ -7,6 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
+
 from headrace import launch
 from headrace.errors import StackError
 
@@ -15,14 +17,19 @@ STOP_S = 15.0
 KILL_S = 5.0
 # Settings of the caller's other Java programs are not meant for ours.
 FOREIGN = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH", "QUARKUS_", "APICURIO_")
+PORT_TAKEN = ("Address already in use", "in use by another process")
+"""Signs in a log that another program listens on a port."""
 HINTS = {
-    "Address already in use": "another program took its port while it started; start again",
     "No space left on device": "no space left on the disk; free some, then start again",
     "OutOfMemoryError": "its heap is too small",
     "UnsupportedVersionException": "its data was written by a newer version; begin with no data (headrace up --fresh)",
     "all log dirs in": "its folder could no longer be written: look for the cause in its log (is the disk full?), mend "
     "it, then start again",
 }
+
+
+class PortTaken(StackError):
+    """A server ended because another program listens on its port."""
 
 
 class Server:
@@ -55,10 +62,30 @@ class Server:
 
     def check(self) -> None:
         """Raises:
+        PortTaken: it has ended, as it found a port taken.
         StackError: it has ended; the message quotes the end of its log.
         """
         if not self.running():
-            raise StackError(self._obituary())
+            raise (PortTaken if self.lost_port() else StackError)(self._obituary())
+
+    def lost_port(self) -> bool:
+        """Whether it has ended because another program listens on a port of its."""
+        if self.running():
+            return False
+        said = self.log.read_text(errors="replace")
+        return any(sign in said for sign in PORT_TAKEN)
+
+    def listens(self, port: int) -> bool:
+        """Whether it is this server, not another program, that listens on a port."""
+        try:
+            process = psutil.Process(self.pid)
+            family = [process, *process.children(recursive=True)]  # a launcher may stand before it
+            found = (c for member in family for c in member.net_connections("tcp"))
+            return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in found)
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:  # a hardened system tells nobody
+            return self.running()
 
     def finish(self, timeout_s: float) -> None:
         """Wait for a program that ends by itself.
@@ -103,4 +130,6 @@ class Server:
     def _obituary(self) -> str:
         tail = self.tail()
         why = next((hint for sign, hint in HINTS.items() if sign in tail), "see the end of its log")
+        if self.lost_port():
+            why = "another program took its port before it could listen; start again"
         return f"{self.name} ended with code {self._process.returncode}: {why}\n{self.log}:\n{tail}"

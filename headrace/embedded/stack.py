@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict
@@ -13,13 +13,16 @@ from headrace.config import ADMIN
 from headrace.embedded import kafka, ports, registry, search, security
 from headrace.embedded.download import Installed, install
 from headrace.embedded.kafka import Layout
-from headrace.embedded.server import Server
+from headrace.embedded.ports import Ports
+from headrace.embedded.server import PortTaken, Server
 from headrace.embedded.state import StateFolder
 from headrace.errors import StackError
 
 SINGLE = Layout()
 READY_S = 90.0
 POLL_S = 0.02
+PORT_TRIES = 5
+"""How often a start tries, each time with other ports in the place of those that were taken before it listened."""
 
 
 class KafkaDescription(TypedDict):
@@ -78,7 +81,7 @@ class Stack:
         self._with_registry = registry
         self._with_search = search
         self._installed: Installed | None = None
-        self._ports: dict[str, int] = {}
+        self._ports = Ports(self._state.ports)
         self._brokers: dict[int, Server] = {}
         self._registry: Server | None = None
         self._search: Server | None = None
@@ -135,9 +138,11 @@ class Stack:
     def start(self) -> None:
         """Start all servers at once and return when all answer.
 
+        A server whose port was taken before it could listen is started again on another.
+
         Raises:
-            StackError: the folder cannot be used, or a server died or did not answer.
-                Nothing is left running.
+            StackError: the folder cannot be used, a server died or did not answer, or found its port taken
+                ``PORT_TRIES`` times in a row. Nothing is left running.
             DownloadError: a part is missing and cannot be fetched.
         """
         if self._brokers:
@@ -152,14 +157,13 @@ class Stack:
             self._state.provide_key()
             if self._layout.secure:
                 security.prepare(self._state, self._layout.principals)
-            self._ports = ports.choose(self._state.ports, self._layout.brokers)
+            self._ports.choose(self._layout.brokers)
             if self._with_registry:
-                self._registry = registry.start(self._installed.registry, self._state, self._ports)
+                self._registry = self._started_registry()
             if self._with_search:
                 self._search = self._started_search()
-            for node in range(1, self._layout.brokers + 1):
-                self._brokers[node] = self._started(node)
-            self._until_ready()
+            self._start_brokers()
+            self._until_ready_somewhere()
         except OSError as e:
             self.stop()
             raise self._state.error(e) from e
@@ -169,6 +173,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop all servers and let the folder go; their data stays. Does nothing where none runs."""
+        self._ports.release()
         running = self._servers()
         if not running:
             return self._state.release()
@@ -228,7 +233,7 @@ class Stack:
         if self._installed is None:
             raise StackError("this stack was not started: there is no registry to start")
         if self._registry is None:
-            self._registry = registry.start(self._installed.registry, self._state, self._ports)
+            self._registry = self._started_registry()
             self._until_ready()
 
     def stop_search(self) -> None:
@@ -257,6 +262,14 @@ class Stack:
         others = (self._registry, self._search)
         return [*self._brokers.values(), *(server for server in others if server is not None)]
 
+    def _start_brokers(self) -> None:
+        for node in range(1, self._layout.brokers + 1):
+            self._brokers[node] = self._started(node)
+
+    def _started_registry(self) -> Server:
+        assert self._installed is not None
+        return registry.start(self._installed.registry, self._state, self._ports)
+
     def _started(self, node: int) -> Server:
         assert self._installed is not None
         return kafka.start(self._installed.kafka, self._state, self._ports, self._layout, node)
@@ -265,14 +278,39 @@ class Stack:
         assert self._installed is not None
         return search.start(self._installed.search, self._installed.search_http, self._state, self._ports)
 
+    def _until_ready_somewhere(self) -> None:
+        for _ in range(PORT_TRIES - 1):
+            try:
+                return self._until_ready()
+            except PortTaken:
+                self._move()
+        return self._until_ready()
+
+    def _move(self) -> None:
+        """Start the servers that found a port taken again, on other ports; their data and their other ports stay."""
+        if any(broker.lost_port() for broker in self._brokers.values()):
+            for broker in self._brokers.values():  # each is told the ports of all
+                broker.kill()
+            self._ports.replace(ports.of_brokers(self._layout.brokers))
+            self._start_brokers()
+        if self._registry is not None and self._registry.lost_port():
+            self._ports.replace(ports.REGISTRY)
+            self._registry = self._started_registry()
+        if self._search is not None and self._search.lost_port():
+            self._ports.replace(ports.SEARCH)
+            self._search = self._started_search()
+
     def _until_ready(self) -> None:
         # Each is asked by itself: the others go on telling of one that was killed until its session ends.
         probes = [kafka.Probe(address, self._layout.brokers, self.credentials(ADMIN)) for address in self._addresses()]
-        waiting: dict[str, Callable[[], bool]] = {"Kafka": lambda: all(probe.answers() for probe in probes)}
-        if self._registry is not None:
-            waiting["the schema registry"] = lambda: registry.answers(self._ports)
-        if self._search is not None:
-            waiting["the search engine"] = lambda: search.answers(self._ports)
+        brokers = {ports.named("kafka", node): broker for node, broker in self._brokers.items()}
+        waiting: dict[str, Callable[[], bool]] = {
+            "Kafka": lambda: all(probe.answers() for probe in probes) and self._listen(brokers)
+        }
+        if (one := self._registry) is not None:
+            waiting["the schema registry"] = lambda: registry.answers(self._ports) and self._listen({"registry": one})
+        if (engine := self._search) is not None:
+            waiting["the search engine"] = lambda: search.answers(self._ports) and self._listen({"search": engine})
         deadline = time.monotonic() + READY_S
         while waiting:
             self.check()
@@ -283,3 +321,7 @@ class Stack:
                 )
             time.sleep(POLL_S if waiting else 0)
         self._state.publish(self.describe())
+
+    def _listen(self, servers: Mapping[str, Server]) -> bool:
+        """Whether it is our own servers that answer at the ports of these names."""
+        return all(server.listens(self._ports[name]) for name, server in servers.items())

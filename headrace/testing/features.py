@@ -15,11 +15,9 @@ from headrace.codec.column import BytesColumn
 from headrace.declare.pipeline import Pipeline
 from headrace.errors import SchemaError
 from headrace.kafka.log import Chunk, TopicPartition
-from headrace.kafka.memory import MemoryLog
 from headrace.kafka.partitioner import partition_of
-from headrace.schema.registry import MemoryRegistry
 from headrace.streams.preprocess import Preprocess
-from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.testing.memory import in_memory
 from headrace.worker.bisecting import process_bisecting
 from headrace.worker.processor import Step
 
@@ -91,8 +89,7 @@ class _Examined:
 
     def __init__(self, pipeline: Pipeline, events: pl.DataFrame) -> None:
         self.pipeline = pipeline
-        self.topics = PipelineTopics(pipeline, MemoryLog(), MemoryRegistry())
-        self.topics.init()
+        self.topics = in_memory(pipeline)
         fitting, bad = coerce(events, pipeline.raw)
         if bad:
             raise SchemaError(f"{len(bad)} events do not fit the schema, the first is row {bad[0][0]}: {bad[0][1]}")

@@ -20,8 +20,7 @@ from headrace.kafka.log import TopicPartition, read_all, read_range
 from headrace.kafka.memory import MemoryLog
 from headrace.producers.files import read_file
 from headrace.runner.processors import WorkerContext, build
-from headrace.schema.registry import MemoryRegistry
-from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.testing.memory import in_memory
 
 IN_MEMORY = ("preprocess", "infer", "join", "monitor")
 """Processors that need no child process."""
@@ -40,8 +39,7 @@ class MemoryPlatform:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.log = MemoryLog()
-        self.topics = PipelineTopics(pipeline, self.log, MemoryRegistry())
-        self.topics.init()
+        self.topics = in_memory(pipeline, self.log)
 
     def push(self, events: pl.DataFrame) -> None:
         """Send raw events, in order.

@@ -53,9 +53,8 @@ class PipelineTopics:
         Raises:
             SchemaError: a schema is not compatible with what is registered.
         """
-        for topic in TOPICS.values():
-            for schema in topic.schemas(self.pipeline):
-                self.registry.register(subject_of(self.topic(topic.name), schema), schema)
+        schemas = [(self.topic(t.name), schema) for t in TOPICS.values() for schema in t.schemas(self.pipeline)]
+        self.registry.register_all([(subject_of(topic, schema), schema) for topic, schema in schemas])
         wanted = {self.topic(t.name): (self.pipeline.partitions if t.keyed else 1, t.config) for t in TOPICS.values()}
         return self.log.create_topics(wanted)
 

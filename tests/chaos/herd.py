@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 from collections import Counter
 
 from tests.integration.platform import Platform, stop
+from tests.process import Process
 
 LOOK_S = 0.1
 
@@ -24,7 +24,7 @@ class Herd:
         self._platform = platform
         self._through = through
         self._lock = threading.RLock()
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, Process] = {}
         self._restarts = True
         self._done = threading.Event()
         self.deaths: Counter[str] = Counter()
@@ -47,7 +47,7 @@ class Herd:
         """kill -9; it is started again."""
         self[worker].kill()
 
-    def rearm(self, worker: str, fault: str) -> subprocess.Popen[bytes]:
+    def rearm(self, worker: str, fault: str) -> Process:
         """Kill a worker and start it so that it will die at a step; gives that process."""
         with self._lock:
             self._running[worker].kill()
@@ -55,7 +55,7 @@ class Herd:
             self._running[worker] = self._start(worker, fault)
             return self._running[worker]
 
-    def freeze(self, worker: str) -> subprocess.Popen[bytes]:
+    def freeze(self, worker: str) -> Process:
         """SIGSTOP; gives the process that now stands still."""
         process = self[worker]
         process.send_signal(signal.SIGSTOP)
@@ -70,7 +70,7 @@ class Herd:
         with self._lock:
             return set(self._running)
 
-    def __getitem__(self, worker: str) -> subprocess.Popen[bytes]:
+    def __getitem__(self, worker: str) -> Process:
         with self._lock:
             return self._running[worker]
 
@@ -87,7 +87,7 @@ class Herd:
         self._done.set()
         self._thread.join()
 
-    def _start(self, worker: str, fault: str = "") -> subprocess.Popen[bytes]:
+    def _start(self, worker: str, fault: str = "") -> Process:
         return self._platform.start(worker, fault, self._through.get(worker, ""))
 
     def _watch(self) -> None:

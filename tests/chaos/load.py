@@ -10,8 +10,8 @@ import polars as pl
 
 from headrace.errors import HeadraceError, Unavailable
 from headrace.kafka.log import Reader
+from headrace.testing.pipelines import BEGIN, USERS, clicks
 from tests.integration.platform import Platform
-from tests.integration.toy_pipeline import BEGIN, USERS, clicks
 
 PIECE = 100
 """Clicks pushed at a time."""

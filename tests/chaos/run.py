@@ -65,6 +65,7 @@ class Plan:
     per_second: float = 400.0
     workers: tuple[str, ...] = WORKERS
     transport: str = "auto"
+    forked: bool = False
 
 
 @dataclass
@@ -167,7 +168,7 @@ class Chaos:
             )
             logs = self._folder / "workers"
             logs.mkdir()
-            platform = Platform(f"chaos-{plan.seed}", settings, logs, scratch)
+            platform = Platform(f"chaos-{plan.seed}", settings, logs, scratch, forked=plan.forked)
             herd = Herd(platform, {PROXIED: f"{HOST}:{proxy.port}"} if layout.through else {})
             closing.callback(herd.close)
             for worker in plan.workers:
@@ -249,7 +250,7 @@ class Chaos:
         time.sleep(fault.seconds)
         zombie.send_signal(signal.SIGCONT)
         wait_for(lambda: zombie.poll() is not None, ZOMBIE_S, f"the zombie of {fault.target} to find itself fenced")
-        assert zombie.returncode != 0, "a fenced worker ends with an error"
+        assert zombie.poll() != 0, "a fenced worker ends with an error"
 
     def _step(self, worker: str, fault: str) -> None:
         process = self._herd.rearm(worker, fault)

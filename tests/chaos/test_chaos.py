@@ -10,7 +10,7 @@ from tests.chaos.run import Chaos, Plan
 from tests.chaos.schedule import BRIEF, CLUSTER, DISK, KINDS, POINTS, SINGLE_BROKER, schedule
 from tests.disk import may_mount
 
-PLAN = Plan(seed=5, faults=20, records=10_000, kinds=BRIEF)
+PLAN = Plan(seed=5, faults=20, records=10_000, kinds=BRIEF, forked=True)
 
 
 @pytest.mark.kafka

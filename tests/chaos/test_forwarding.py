@@ -11,6 +11,8 @@ from headrace.embedded.stack import Stack
 from tests.chaos.forwarding import KINDS, Way, receiver_of, run
 from tests.integration.platform import Platform
 
+pytestmark = pytest.mark.search
+
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("way", ["search", "fluentd"])

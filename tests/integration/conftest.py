@@ -16,10 +16,10 @@ from headrace.governance.decisions import order_rollback
 from headrace.kafka.log import Chunk, read_all
 from headrace.kafka.memory import MemoryLog
 from headrace.query.audit import scope
+from headrace.testing.pipelines import POISON, clicks
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.topics.table import TOPICS
 from tests.integration.platform import Platform
-from tests.integration.toy_pipeline import POISON, clicks
 from tests.waiting import wait_for
 
 GROUPS = ("preprocess", "infer", "join")

@@ -24,6 +24,7 @@ SHORT_S = 0.3
 LONG_S = 20.0
 """Ack timeout where none is."""
 HYGIENE = [
+    pytest.mark.search,
     pytest.mark.usefixtures("swept"),
     pytest.mark.filterwarnings(
         "error::ResourceWarning",
@@ -31,7 +32,7 @@ HYGIENE = [
         "error::pytest.PytestUnhandledThreadExceptionWarning",
     ),
 ]
-"""A socket left open, or a receiver that broke, fails the test."""
+"""Marks of the tests of forwarding by Fluentd: a socket left open, or a receiver that broke, fails the test."""
 
 
 def documents(first: int, count: int, filling: int = 0) -> Documents:

@@ -6,45 +6,38 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-from sklearn.linear_model import LogisticRegression
 
 from headrace.config import Settings
 from headrace.declare.pipeline import Pipeline
 from headrace.governance.catalog import governance
 from headrace.governance.decisions import order_approval, shown_evidence
-from headrace.jobs.train.export import to_onnx_bytes
-from headrace.jobs.train.manifest import Findings, package
 from headrace.kafka.cluster import KafkaLog
 from headrace.kafka.log import read_all
-from headrace.launch import command
 from headrace.models.package.package import Package, digest
 from headrace.models.package.topic import publication
-from headrace.models.score.session import runtime_fingerprint
 from headrace.runner.processors import PROCESSORS
 from headrace.schema.records import (
     Activated,
-    Certificate,
     GateResult,
-    Lineage,
     ModelManifest,
     Policy,
     Route,
     WorkerStatus,
 )
 from headrace.schema.registry import ConfluentRegistry
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import REFERENCE, toy
 from headrace.topics.acls import rules
 from headrace.topics.control import write_control
 from headrace.topics.pipeline_topics import PipelineTopics
-from tests.integration.toy_pipeline import BEGIN, REFERENCE, toy
+from tests.process import Process
 from tests.waiting import wait_for
+from tests.zygote import started
 
 NOTHING: Mapping[str, str] = {}
 
@@ -59,6 +52,8 @@ class Platform:
         scratch: folder in which they keep their temporary files; None: where the system has them.
         declared: makes the pipeline of a name.
         reference: finds it, where its name is in the environment.
+        forked: whether its processors are copies of a process that has imported all they need, where the system
+            can do that; else each is started by its command line.
     """
 
     def __init__(
@@ -69,6 +64,7 @@ class Platform:
         scratch: Path | None = None,
         declared: Callable[[str], Pipeline] = toy,
         reference: str = REFERENCE,
+        forked: bool = True,
     ) -> None:
         self.settings = settings
         self.log = KafkaLog(settings, name)
@@ -79,6 +75,7 @@ class Platform:
         self._reference = reference
         self._logs = logs
         self._scratch = scratch
+        self._forked = forked
 
     def push(self, rows: pl.DataFrame) -> None:
         """Send raw events and wait until Kafka has them."""
@@ -93,7 +90,7 @@ class Platform:
         sender.flush()
 
     @contextmanager
-    def running(self, *workers: str, fault: str = "") -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    def running(self, *workers: str, fault: str = "") -> Iterator[dict[str, Process]]:
         """Run processors, named as workers (``infer-0``), as ``headrace run`` does; end them after."""
         children = {w: self.start(w, fault) for w in workers}
         try:
@@ -109,7 +106,7 @@ class Platform:
         bootstrap: str = "",
         properties: Sequence[str] = (),
         settings: Mapping[str, str] = NOTHING,
-    ) -> subprocess.Popen[bytes]:
+    ) -> Process:
         """Start one processor under a worker name, to end at a fault point, to reach Kafka by another way or with
         other client properties (NAME=VALUE), with more settings as environment variables."""
         environment = os.environ | {
@@ -129,10 +126,7 @@ class Platform:
         run = ["run", processor, self._reference, "--worker-id", worker, "--commit-ms", "50"]
         for given in ("session.timeout.ms=6000", *properties):
             run += ["-X", given]
-        with (self._logs / f"{worker}.log").open("ab") as out:
-            return subprocess.Popen(
-                command([sys.executable, "-m", "headrace", *run]), env=environment, stdout=out, stderr=out
-            )
+        return started("headrace", run, environment, self._logs / f"{worker}.log", forked=self._forked)
 
     def said(self, worker: str) -> str:
         """What a worker has logged."""
@@ -220,36 +214,7 @@ def rows_of(topics: PipelineTopics, name: str) -> pl.DataFrame:
     return pl.concat(frames) if frames else none
 
 
-def model_package(pipeline: Pipeline, seed: int) -> Package:
-    """A logistic regression on the toy's features, trained on random rows."""
-    random = np.random.default_rng(seed)
-    x = random.random((200, 2)).astype(np.float32)
-    model = LogisticRegression().fit(x, (x[:, 0] + random.normal(0, 0.3, 200) > 0.5).astype(float))
-    onnx = to_onnx_bytes(model, 2)
-    lineage = Lineage(
-        trigger_id=f"test-{seed}",
-        trigger_reason="person",
-        ranges=[],
-        records=200,
-        root_hash="",
-        train_until=BEGIN,
-        validation_until=BEGIN + timedelta(days=365),
-        seed=seed,
-        parameters={},
-        code_version="",
-        lock_hash="",
-        runtime=runtime_fingerprint(),
-    )
-    findings = Findings(
-        metrics={"auc": 0.7, "log_loss": 0.6},
-        baseline=[],
-        certificates=[Certificate(name=n, passed=True, detail="") for n in ("parity", "batch_invariance")],
-        batching="at_least(2)",
-    )
-    return package(pipeline, "logistic", onnx, lineage, findings)
-
-
-def stop(child: subprocess.Popen[bytes]) -> int:
+def stop(child: Process) -> int:
     """End a processor as a service manager would, and give its exit code."""
     if child.poll() is None:
         child.send_signal(signal.SIGTERM)

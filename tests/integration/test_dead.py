@@ -21,9 +21,9 @@ from headrace.query.dead.letters import Letters, dead_letters
 from headrace.query.dead.partial import decode_partly
 from headrace.runner.recompute import recompute
 from headrace.schema.registry import subject_of
+from headrace.testing.pipelines import RAW, REFERENCE
 from tests.integration.platform import Platform
 from tests.integration.test_hostile_records import body, varint
-from tests.integration.toy_pipeline import RAW, REFERENCE
 from tests.waiting import wait_for
 
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_put_back_is_refused(platform: Platform) -> None:
 
 def test_the_commands_list_show_and_retry(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     found = letters_of(platform, [None, own_header(platform) + body()[:-9]])
-    monkeypatch.setattr("tests.integration.toy_pipeline.pipeline", platform.topics.pipeline)
+    monkeypatch.setattr("headrace.testing.pipelines.pipeline", platform.topics.pipeline)
     where = ["--kafka", platform.settings.bootstrap, "--registry", platform.settings.registry_url]
     where += ["--state", str(platform.settings.state)]
     place = next(str(p) for p, d in found.letters.items() if d.code == "undecodable")

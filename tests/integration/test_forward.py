@@ -27,12 +27,14 @@ from headrace.embedded.stack import Stack
 from headrace.kafka.log import Output, read_all
 from headrace.query.audit.report import Report
 from headrace.schema.records import Rejection
+from headrace.testing.pipelines import REFERENCE, clicks
 from headrace.topics.control import write_control
 from headrace.topics.pipeline_topics import PipelineTopics
 from tests.integration.conftest import everything
 from tests.integration.platform import Platform
-from tests.integration.toy_pipeline import REFERENCE, clicks
 from tests.waiting import wait_for
+
+pytestmark = pytest.mark.search
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,12 @@ from headrace.models.library import load
 from headrace.models.package.package import Package, cut
 from headrace.models.package.signing import Trust, sign
 from headrace.schema.records import GateResult, ModelChunk, WorkerStatus
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import clicks
 from headrace.topics.control import write_control
 from tests.disk import Disk, may_mount
 from tests.hostile_models import Keys, hostile_models
-from tests.integration.platform import Platform, model_package
-from tests.integration.toy_pipeline import clicks
+from tests.integration.platform import Platform
 from tests.waiting import wait_for
 
 

@@ -21,8 +21,8 @@ from headrace.errors import HeadraceError
 from headrace.kafka.log import LARGEST, read_all
 from headrace.schema.records import DeadLetter
 from headrace.schema.registry import subject_of
+from headrace.testing.pipelines import BEGIN, DTYPE, HANG, POISON, RAW, SHAPE
 from tests.integration.platform import Platform
-from tests.integration.toy_pipeline import BEGIN, DTYPE, HANG, POISON, RAW, SHAPE
 from tests.waiting import wait_for
 
 RECURSIVE = {

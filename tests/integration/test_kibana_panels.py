@@ -23,6 +23,8 @@ from headrace.topics.pipeline_topics import PipelineTopics
 from tests.search_engines import ENGINES, engine_of
 from tests.search_log import BEGIN, MODELS, SPAN, forward, frames_of, made
 
+pytestmark = pytest.mark.search
+
 Row = tuple[Any, ...]
 VIEW = View(BEGIN + timedelta(days=6), BEGIN + SPAN - timedelta(days=5, hours=7), "1d")
 BOARDS = boards(flights, shapes(flights, ""))

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,14 @@ from typing import Any
 import pytest
 
 from headrace.config import Settings
+from headrace.embedded.stack import Stack
 from headrace.kafka.cluster import KafkaLog
 from headrace.kafka.log import Output, TopicPartition, read_all
 from headrace.kafka.native.choice import native
-from tests.conftest import ROOT, RunningStack
+from tests.process import Process
 from tests.toys import counts, values_of
 from tests.waiting import wait_for
+from tests.zygote import started
 
 pytestmark = pytest.mark.kafka
 
@@ -38,7 +39,7 @@ class Bench:
         self._settings = settings
         self._logs = logs
         self._sent = 0
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Process] = []
 
     def send(self, n: int) -> None:
         """Send ``n`` more records, over all partitions."""
@@ -49,7 +50,7 @@ class Bench:
     def flush(self) -> None:
         self._sender.flush()
 
-    def start(self, worker: str, properties: dict[str, str] | None = None, **env: str) -> subprocess.Popen[bytes]:
+    def start(self, worker: str, properties: dict[str, str] | None = None, **env: str) -> Process:
         """Start a worker process."""
         args: dict[str, Any] = {
             "bootstrap": self._settings.bootstrap,
@@ -63,13 +64,8 @@ class Bench:
             "commit_interval": 0.0,
             "ahead": 2,
         }
-        with (self._logs / f"{worker}.log").open("ab") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.integration.loop_worker", json.dumps(args)],
-                stderr=out,
-                env={**os.environ, **env},
-                cwd=ROOT,
-            )
+        module, log = "tests.integration.loop_worker", self._logs / f"{worker}.log"
+        process = started(module, [json.dumps(args)], {**os.environ, **env}, log)
         self.processes.append(process)
         return process
 
@@ -130,7 +126,15 @@ def bench(settings: Settings, unique: Callable[[str], str], tmp_path: Path) -> I
     bench.stop()
 
 
-def ended(process: subprocess.Popen[bytes], code: int) -> None:
+@pytest.fixture
+def lonely(own_settings: Settings, unique: Callable[[str], str], tmp_path: Path) -> Iterator[Bench]:
+    """The same on a Kafka that nobody else uses."""
+    bench = Bench(own_settings, unique, tmp_path)
+    yield bench
+    bench.stop()
+
+
+def ended(process: Process, code: int) -> None:
     assert process.wait(20) == code
 
 
@@ -199,7 +203,7 @@ def test_a_worker_stopped_past_its_transactions_limit_goes_on_when_it_wakes(benc
     bench.check()
 
 
-def stopped(process: subprocess.Popen[bytes]) -> bool:
+def stopped(process: Process) -> bool:
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
@@ -224,33 +228,29 @@ def test_workers_that_join_and_leave_under_load(bench: Bench) -> None:
     bench.check()
 
 
-def test_a_broker_killed_under_load_and_started_again(bench: Bench, stack: RunningStack) -> None:
-    if stack.embedded is None:
-        pytest.skip("only the embedded broker can be killed from here")
-    bench.send(500)
-    worker = bench.start("w")
-    wait_for(lambda: bench.done() > 0, 20, "the worker is under way")
-    bench.send(2000)
-    stack.embedded.kill_broker()
-    bench.send(100)
-    stack.embedded.restart_broker()
-    bench.check(90)
+def test_a_broker_killed_under_load_and_started_again(lonely: Bench, own_stack: Stack) -> None:
+    lonely.send(500)
+    worker = lonely.start("w")
+    wait_for(lambda: lonely.done() > 0, 20, "the worker is under way")
+    lonely.send(2000)
+    own_stack.kill_broker()
+    lonely.send(100)
+    own_stack.restart_broker()
+    lonely.check(90)
     assert worker.poll() is None
 
 
-def test_a_worker_told_to_stop_while_the_broker_is_away_ends(bench: Bench, stack: RunningStack) -> None:
-    if stack.embedded is None:
-        pytest.skip("only the embedded broker can be killed from here")
-    bench.send(1000)
-    worker = bench.start("w")
-    wait_for(lambda: bench.done() > 0, 20, "the worker is under way")
-    stack.embedded.kill_broker()
+def test_a_worker_told_to_stop_while_the_broker_is_away_ends(lonely: Bench, own_stack: Stack) -> None:
+    lonely.send(1000)
+    worker = lonely.start("w")
+    wait_for(lambda: lonely.done() > 0, 20, "the worker is under way")
+    own_stack.kill_broker()
     worker.terminate()
     code = worker.wait(120)
-    stack.embedded.restart_broker()
+    own_stack.restart_broker()
     assert code == 0
-    bench.start("heir")
-    bench.check(60)
+    lonely.start("heir")
+    lonely.check(60)
 
 
 def test_partitions_added_later_are_picked_up(bench: Bench) -> None:

@@ -14,9 +14,8 @@ from headrace.config import Settings
 from headrace.kafka.log import read_all
 from headrace.schema.records import Metric
 from headrace.streams.monitor.tally import Numbers
-from tests.integration.grouped import REFERENCE, grouped
+from headrace.testing.pipelines import BEGIN, GROUPED_REFERENCE, clicks, grouped
 from tests.integration.platform import Platform
-from tests.integration.toy_pipeline import BEGIN, clicks
 from tests.waiting import wait_for
 
 OVER = 3
@@ -90,7 +89,7 @@ def auc_bound(rows: pl.DataFrame) -> float:
 def test_figures_are_those_of_the_topics_and_each_version_is_there_once(
     settings: Settings, unique: Callable[[str], str], tmp_path: Path
 ) -> None:
-    platform = Platform(unique("m"), settings, tmp_path, declared=grouped, reference=REFERENCE)
+    platform = Platform(unique("m"), settings, tmp_path, declared=grouped, reference=GROUPED_REFERENCE)
     with platform.running("preprocess-0", "join-0", "infer-0", "govern-0"):
         model = platform.activate(1)
         platform.wait_ruling(model)

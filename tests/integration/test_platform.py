@@ -14,6 +14,7 @@ import pytest
 
 from headrace.client.follow import ModelSubscriber
 from headrace.config import Settings
+from headrace.embedded.stack import Stack
 from headrace.governance.catalog import governance
 from headrace.governance.decisions import order_rollback
 from headrace.governance.policy import PolicyTimeline
@@ -21,10 +22,10 @@ from headrace.kafka.log import TopicPartition
 from headrace.models.package.package import digest
 from headrace.models.package.signing import Trust
 from headrace.schema.records import Activated, GateResult, PartitionOffset, Policy, PolicyMarker, Route
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import POISON, clicks, features
 from headrace.topics.control import write_control
-from tests.conftest import RunningStack
-from tests.integration.platform import Platform, model_package, stop
-from tests.integration.toy_pipeline import POISON, clicks, features
+from tests.integration.platform import Platform, stop
 from tests.waiting import wait_for
 
 ANSWERS = pl.col("route") != "shadow"
@@ -33,6 +34,12 @@ ANSWERS = pl.col("route") != "shadow"
 @pytest.fixture
 def platform(unique: Callable[[str], str], settings: Settings, tmp_path: Path) -> Platform:
     return Platform(unique("toy"), settings, tmp_path)
+
+
+@pytest.fixture
+def launched(unique: Callable[[str], str], settings: Settings, tmp_path: Path) -> Platform:
+    """One whose workers are started by their command lines."""
+    return Platform(unique("toy"), settings, tmp_path, forked=False)
 
 
 def mark_by_hand(platform: Platform, policy: Policy, partitions: int, name: str) -> dict[int, int]:
@@ -89,7 +96,8 @@ def model_at(timeline: PolicyTimeline, partition: int, offset: int) -> str:
     return marked.policy.champion
 
 
-def test_a_year_in_small_every_record_has_one_outcome(platform: Platform) -> None:
+def test_a_year_in_small_every_record_has_one_outcome(launched: Platform) -> None:
+    platform = launched
     rows = clicks(0, 1200)
     with platform.running("preprocess-0", "join-0", "infer-0", "infer-1", "govern-0") as workers:
         platform.push(rows)
@@ -268,17 +276,18 @@ def test_a_row_on_which_features_raises_is_dead_lettered_alone(platform: Platfor
     assert "in features" in dead["traceback"]
 
 
-def test_a_registry_that_is_away_pauses_the_stream_and_loses_nothing(platform: Platform, stack: RunningStack) -> None:
-    if stack.embedded is None:
-        pytest.skip("only an embedded registry can be stopped")
+def test_a_registry_that_is_away_pauses_the_stream_and_loses_nothing(
+    own_stack: Stack, own_settings: Settings, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    platform = Platform(unique("toy"), own_settings, tmp_path)
     platform.push(clicks(0, 50))
-    stack.embedded.stop_registry()
+    own_stack.stop_registry()
     try:
         worker = platform.start("preprocess-0")
         wait_for(lambda: "away" in platform.said("preprocess-0"), 40, "the worker to say that the registry is away")
         assert worker.poll() is None
     finally:
-        stack.embedded.start_registry()
+        own_stack.start_registry()
     try:
         platform.wait_rows("features", 50)
     finally:
@@ -317,7 +326,8 @@ def test_a_subscriber_changes_models_without_a_restart(platform: Platform) -> No
     assert not np.array_equal(before.scores, after.scores)
 
 
-def test_a_processor_serves_health_and_metrics(platform: Platform) -> None:
+def test_a_processor_serves_health_and_metrics(launched: Platform) -> None:
+    platform = launched
     with platform.running("preprocess-0"):
         platform.push(clicks(0, 20))
         platform.wait_rows("features", 20)

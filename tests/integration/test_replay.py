@@ -258,7 +258,7 @@ def test_from_the_command_line(good: Platform, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HEADRACE_REGISTRY_URL", good.settings.registry_url)
     monkeypatch.setenv("HEADRACE_STATE", str(good.settings.state))
     monkeypatch.setenv("HEADRACE_UNSIGNED_MODELS", "accept")
-    name = "tests.integration.toy_pipeline:pipeline"
+    name = "headrace.testing.pipelines:pipeline"
     code, out, err = run(name, "--json")
     assert code == 0, err
     said: dict[str, Any] = json.loads(out)

@@ -20,9 +20,9 @@ from headrace.config import Settings
 from headrace.errors import HeadraceError
 from headrace.governance.catalog import published
 from headrace.governance.decisions import order_training
+from headrace.testing.pipelines import REFERENCE, clicks
 from tests.conftest import ROOT
 from tests.integration.platform import Platform
-from tests.integration.toy_pipeline import REFERENCE, clicks
 from tests.waiting import wait_for
 
 
@@ -55,7 +55,7 @@ def test_a_model_comes_out_the_same_wherever_its_examples_are(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics, data = platform.topics, tmp_path / "data"
-    monkeypatch.setattr("tests.integration.toy_pipeline.pipeline", topics.pipeline)
+    monkeypatch.setattr("headrace.testing.pipelines.pipeline", topics.pipeline)
     with platform.running("preprocess-0", "join-0", "retrain-0"):
         platform.push(clicks(0, 400))
         platform.wait_rows("examples", 400)

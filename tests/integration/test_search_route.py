@@ -18,9 +18,11 @@ from headrace.consumers.forward.route import Documents
 from headrace.consumers.forward.shape import Shape, shapes
 from headrace.declare.forward import Forward
 from headrace.errors import ConfigError, Unavailable
-from tests.integration.toy_pipeline import toy
+from headrace.testing.pipelines import toy
 from tests.search_engines import ENGINES, engine_of
 from tests.search_proxy import FAULTS, Fault, SearchProxy
+
+pytestmark = pytest.mark.search
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -25,8 +25,8 @@ from headrace.kafka.log import Output
 from headrace.query.audit.audit import audit
 from headrace.runner.processors import PRINCIPALS, PROCESSORS
 from headrace.runner.recompute import recompute
+from headrace.testing.pipelines import clicks
 from tests.integration.platform import Platform
-from tests.integration.toy_pipeline import clicks
 from tests.waiting import wait_for
 
 

@@ -22,6 +22,7 @@ from headrace.examples.flights.pipeline import flights
 from headrace.topics.table import TOPICS, Topic
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.search
 OWNER = """
 import json, sys
 from pathlib import Path

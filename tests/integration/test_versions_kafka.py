@@ -28,8 +28,9 @@ from headrace.jobs.versions.folder import DataFolder
 from headrace.kafka.cluster import KafkaLog
 from headrace.kafka.log import Output, read_all
 from headrace.schema.records import OffsetRange
-from tests.integration.platform import Platform, model_package
-from tests.integration.toy_pipeline import BEGIN, REFERENCE, clicks, toy
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import BEGIN, REFERENCE, clicks, toy
+from tests.integration.platform import Platform
 from tests.unit.test_versions import rewritten
 from tests.waiting import wait_for
 
@@ -43,7 +44,7 @@ class Commands:
     """The commands on one pipeline and one data folder."""
 
     def __init__(self, platform: Platform, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tests.integration.toy_pipeline.pipeline", platform.topics.pipeline)
+        monkeypatch.setattr("headrace.testing.pipelines.pipeline", platform.topics.pipeline)
         self._common = ["--data", str(data), *where(platform.settings)]
 
     def __call__(self, name: str, *args: str, code: int = 0, as_json: bool = True) -> Any:

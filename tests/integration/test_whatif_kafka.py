@@ -17,8 +17,9 @@ import pytest
 from headrace.config import Settings
 from headrace.models.metrics import binary_metrics
 from headrace.models.score.session import ScoringModel
-from tests.integration.platform import Platform, model_package
-from tests.integration.toy_pipeline import REFERENCE, clicks
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import REFERENCE, clicks
+from tests.integration.platform import Platform
 from tests.waiting import wait_for
 
 CLICKS, LABELLED = 300, 240

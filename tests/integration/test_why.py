@@ -136,7 +136,7 @@ def test_from_the_command_line(good: Platform, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HEADRACE_REGISTRY_URL", good.settings.registry_url)
     monkeypatch.setenv("HEADRACE_STATE", str(good.settings.state))
     monkeypatch.setenv("HEADRACE_UNSIGNED_MODELS", "accept")
-    command = [sys.executable, "-m", "headrace", "why", "tests.integration.toy_pipeline:pipeline", "c450"]
+    command = [sys.executable, "-m", "headrace", "why", "headrace.testing.pipelines:pipeline", "c450"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for part in (

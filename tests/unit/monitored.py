@@ -24,13 +24,12 @@ from headrace.schema.records import (
     Record,
     Route,
 )
-from headrace.schema.registry import MemoryRegistry
 from headrace.streams.monitor.processor import Monitor
-from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.testing.memory import in_memory
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import BEGIN, grouped
 from headrace.worker.loop import ExactlyOnceLoop, LoopConfig
-from tests.integration.grouped import grouped
-from tests.integration.platform import model_package, rows_of
-from tests.integration.toy_pipeline import BEGIN
+from tests.integration.platform import rows_of
 
 MODEL = "m" * 64
 OTHER = "o" * 64
@@ -66,8 +65,7 @@ class Scene:
 
     def __init__(self, partitions: int = 1, pipeline: Pipeline | None = None) -> None:
         self.log = MemoryLog()
-        self.topics = PipelineTopics(pipeline or grouped("m", partitions), self.log, MemoryRegistry())
-        self.topics.init()
+        self.topics = in_memory(pipeline or grouped("m", partitions), self.log)
         self._writer = MemoryWriter(self.log, "test")
         self._loop: ExactlyOnceLoop | None = None
         self.monitor: Monitor | None = None

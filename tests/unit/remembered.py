@@ -28,10 +28,10 @@ from headrace.schema.records import (
     Route,
 )
 from headrace.schema.registry import MemoryRegistry
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import clicks, toy
 from headrace.topics.control import write_control
 from headrace.topics.pipeline_topics import PipelineTopics
-from tests.integration.platform import model_package
-from tests.integration.toy_pipeline import clicks, toy
 
 AT = datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC)
 CLICKS = 120

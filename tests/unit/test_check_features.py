@@ -17,7 +17,7 @@ from headrace.errors import SchemaError
 from headrace.examples.flights.data import flight_events
 from headrace.examples.flights.pipeline import flights
 from headrace.testing.features import ContractBroken, check_features, examine_features
-from tests.integration.toy_pipeline import clicks, toy
+from headrace.testing.pipelines import clicks, toy
 
 CHECKS = [
     "every row can be used",

@@ -17,11 +17,11 @@ from headrace.streams.join.processor import Join
 from headrace.streams.monitor.processor import Monitor
 from headrace.streams.preprocess import Preprocess
 from headrace.testing import ContractBroken, MemoryPlatform, check_processor
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import clicks, toy
 from headrace.topics.control import write_control
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.worker.processor import Processor, Stateless, Step
-from tests.integration.platform import model_package
-from tests.integration.toy_pipeline import clicks, toy
 
 
 @pytest.fixture(scope="module")

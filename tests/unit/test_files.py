@@ -12,21 +12,18 @@ import pytest
 from headrace.client.events import EventProducer
 from headrace.errors import ConfigError, SchemaError
 from headrace.kafka.log import read_all
-from headrace.kafka.memory import MemoryLog
 from headrace.producers.files import BadRow, push_file
 from headrace.schema.records import DeadLetter
-from headrace.schema.registry import MemoryRegistry
+from headrace.testing.memory import in_memory
+from headrace.testing.pipelines import RAW, clicks, toy
 from headrace.topics.pipeline_topics import PipelineTopics
-from tests.integration.toy_pipeline import RAW, clicks, toy
 
 GOOD = clicks(0, 5)
 
 
 @pytest.fixture
 def topics() -> PipelineTopics:
-    made = PipelineTopics(toy("files", partitions=2), MemoryLog(), MemoryRegistry())
-    made.init()
-    return made
+    return in_memory(toy("files", partitions=2))
 
 
 def pushed(topics: PipelineTopics) -> pl.DataFrame:

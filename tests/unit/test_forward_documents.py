@@ -22,12 +22,11 @@ from headrace.consumers.forward.templates import COORDINATES
 from headrace.declare.forward import Forward
 from headrace.errors import ConfigError, SchemaError
 from headrace.kafka.log import Chunk
-from headrace.kafka.memory import MemoryLog
 from headrace.schema.records import Approval, DeadLetter, DeadRetry, Metric, Policy, Record, Rejection, Route
-from headrace.schema.registry import MemoryRegistry
+from headrace.testing.memory import in_memory
+from headrace.testing.pipelines import toy
 from headrace.topics.pipeline_topics import PipelineTopics
 from tests import search_log
-from tests.integration.toy_pipeline import toy
 
 AT = datetime(2024, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
 LETTER = DeadLetter(
@@ -41,9 +40,7 @@ EVERYTHING = Forward()
 
 def topics_of(forward: Forward = EVERYTHING) -> PipelineTopics:
     """The topics of a pipeline with these rules."""
-    topics = PipelineTopics(replace(toy("p"), forward=forward), MemoryLog(), MemoryRegistry())
-    topics.init()
-    return topics
+    return in_memory(replace(toy("p"), forward=forward))
 
 
 def documents_of(topics: PipelineTopics, name: str, records: list[Record], secret: str = "") -> Documents:

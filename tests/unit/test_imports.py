@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-BASE = {"errors", "config", "launch", "progress", "keys", "warm"}
+BASE = {"errors", "config", "launch", "progress", "keys", "warm", "lazy"}
 CODEC = {*BASE, "schema", "codec"}
 TOPICS = {*CODEC, "declare", "kafka", "topics"}
 MODELS = {*TOPICS, "governance", "models"}
@@ -18,6 +18,7 @@ INSIDE = {
     "errors": set[str](),
     "config": {"errors"},
     "launch": set[str](),
+    "lazy": set[str](),
     "warm": {"launch"},
     "progress": set[str](),
     "keys": {"errors"},

@@ -21,10 +21,11 @@ from headrace.models.score.session import ScoringModel
 from headrace.schema.records import Activated, PartitionOffset, Policy, PolicyMarker, Route, WorkerStatus
 from headrace.schema.registry import MemoryRegistry
 from headrace.streams.infer import Infer
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import BEGIN, toy
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.worker.processor import Step
-from tests.integration.platform import model_package, only
-from tests.integration.toy_pipeline import BEGIN, toy
+from tests.integration.platform import only
 from tests.waiting import wait_for
 
 

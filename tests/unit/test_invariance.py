@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.declare.pipeline import Pipeline
-from headrace.declare.target import Binary
 from headrace.errors import ModelRejected
 from headrace.jobs.train.algorithms import ALGORITHMS
 from headrace.jobs.train.dataset import Part
@@ -20,27 +16,8 @@ from headrace.jobs.train.export import Exported, to_onnx_bytes
 from headrace.jobs.train.invariance import ROWS, SIZES, WAYS, batching, differing
 from headrace.models.score.feeding import Feeding, Matrix
 from headrace.models.score.session import ScoringModel
-from tests.integration.platform import model_package
-from tests.integration.toy_pipeline import RAW, labels
-
-
-def wide(width: int) -> Pipeline:
-    """A pipeline of so many features."""
-
-    def features(events: pl.DataFrame) -> pl.DataFrame:
-        return events.select("offset", *(pl.col("price").alias(f"x{i}") for i in range(width)))
-
-    return Pipeline(
-        name="wide",
-        raw=RAW,
-        key="user",
-        id="click_id",
-        event_time="at",
-        features=features,
-        labels=labels,
-        target=Binary("bought"),
-        horizon=timedelta(minutes=1),
-    )
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import wide
 
 
 def test_batching_is_read_from_a_manifest_as_it_is_written() -> None:

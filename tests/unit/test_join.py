@@ -12,12 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.kafka.log import Chunk, Output
-from headrace.kafka.memory import MemoryLog
-from headrace.schema.registry import MemoryRegistry
 from headrace.streams.join.pairing import Pairs
 from headrace.streams.join.processor import Join
-from headrace.topics.pipeline_topics import PipelineTopics
-from tests.integration.toy_pipeline import BEGIN, toy
+from headrace.testing.memory import in_memory
+from headrace.testing.pipelines import BEGIN, toy
 
 Event = tuple[str, int]
 """An id, and its time in minutes. The toy's label horizon is two hours."""
@@ -27,8 +25,7 @@ class Bench:
     """A join on one partition, fed by hand."""
 
     def __init__(self) -> None:
-        self.topics = PipelineTopics(toy("join", partitions=1), MemoryLog(), MemoryRegistry())
-        self.topics.init()
+        self.topics = in_memory(toy("join", partitions=1))
         self.join = Join(self.topics)
         self.join.assigned([self.topics.tp(name) for name in ("features", "labels", "predictions")])
         self.at = {"features": 0, "labels": 0}

@@ -22,8 +22,8 @@ from headrace.declare.drift import Drift
 from headrace.declare.forward import Forward
 from headrace.declare.pipeline import Pipeline
 from headrace.examples.flights.pipeline import flights
+from headrace.testing.pipelines import toy
 from tests.conftest import ROOT
-from tests.integration.toy_pipeline import toy
 
 VIEW = View(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC), "1d")
 PIPELINES = [flights, toy("p")]

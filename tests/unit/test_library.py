@@ -11,10 +11,10 @@ from headrace.models.library import ModelLibrary
 from headrace.models.package.signing import Trust
 from headrace.models.package.topic import publication
 from headrace.schema.records import Activated, Approval, PartitionOffset, Record, Rejection
-from headrace.schema.registry import MemoryRegistry
-from headrace.topics.pipeline_topics import PipelineTopics
-from tests.integration.platform import model_package, only
-from tests.integration.toy_pipeline import toy
+from headrace.testing.memory import in_memory
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import toy
+from tests.integration.platform import only
 from tests.waiting import wait_for
 
 
@@ -23,8 +23,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.log = MemoryLog()
-        self.topics = PipelineTopics(toy("library", partitions=1), self.log, MemoryRegistry())
-        self.topics.init()
+        self.topics = in_memory(toy("library", partitions=1), self.log)
         self.packages = [model_package(self.topics.pipeline, seed) for seed in range(3)]
         self.ids = [p.manifest.model_id for p in self.packages]
         self._writer = self.log.writer("desk")

@@ -13,7 +13,7 @@ from headrace.kafka.log import Chunk, read_all
 from headrace.streams.monitor.figures import figures
 from headrace.streams.monitor.processor import Monitor
 from headrace.streams.monitor.tally import Tally
-from tests.integration.toy_pipeline import BEGIN
+from headrace.testing.pipelines import BEGIN
 from tests.unit.monitored import OTHER, Scene, Scored, latest
 
 SCORES = {"predictions", "score_histogram", "score_mean", "positive_rate"}

@@ -26,17 +26,16 @@ from headrace.jobs.train.source import examples_of
 from headrace.kafka.log import Chunk
 from headrace.kafka.memory import MemoryLog
 from headrace.schema.records import ModelManifest, OffsetRange
-from headrace.schema.registry import MemoryRegistry
+from headrace.testing.memory import in_memory
+from headrace.testing.pipelines import BEGIN, toy
 from headrace.topics.pipeline_topics import PipelineTopics
-from tests.integration.toy_pipeline import BEGIN, toy
 
 STEPS = ("data", "code", "split", "fit", "export")
 
 
 def with_examples(pipeline: Pipeline, count: int = 600) -> PipelineTopics:
     """A log in memory that holds examples in three partitions."""
-    topics = PipelineTopics(pipeline, MemoryLog(), MemoryRegistry())
-    topics.init()
+    topics = in_memory(pipeline)
     random = np.random.default_rng(5)
     price = random.random(count)
     rows = pl.DataFrame(

@@ -15,8 +15,8 @@ from headrace.errors import ConfigError, ModelRejected
 from headrace.keys import fingerprint, new_key
 from headrace.models.package.package import Package
 from headrace.models.package.signing import MODEL, SIGNATURE, Trust, check, lay_out, sign
-from tests.integration.platform import model_package
-from tests.integration.toy_pipeline import toy
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import toy
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from headrace.models.score.feeding import Matrix
 from headrace.models.score.session import ScoringModel, open_session
 from headrace.models.score.trees import PROBES, Trees
 from headrace.models.score.trees_kernel import BLOCK, LEAVES, prepare, score_trees
-from tests.integration.platform import model_package
-from tests.integration.toy_pipeline import toy
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import toy
 
 WIDTH = 3
 NODE_FIELDS = (

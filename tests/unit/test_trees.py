@@ -15,8 +15,8 @@ from headrace.jobs.train.trees import most_split
 from headrace.models.package.package import Package
 from headrace.models.score.feeding import Matrix
 from headrace.models.score.session import ScoringModel
-from tests.integration.platform import model_package
-from tests.integration.toy_pipeline import toy
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import toy
 
 
 def _fitted(model: Any, width: int = 3) -> bytes:

@@ -11,8 +11,8 @@ from headrace.jobs.train.export import INPUT, SCORES
 from headrace.models.package.package import Package, digest
 from headrace.models.package.signing import Trust
 from headrace.models.package.trial import MB, try_out
-from tests.integration.platform import model_package
-from tests.integration.toy_pipeline import toy
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import toy
 
 ANYONE = Trust(unsigned=True)
 OPSET = helper.make_opsetid("", 17)

@@ -35,9 +35,10 @@ from headrace.kafka.log import Chunk, Output, read_all
 from headrace.kafka.memory import MemoryLog, MemoryWriter
 from headrace.schema.records import OffsetRange, Rejection
 from headrace.schema.registry import MemoryRegistry
+from headrace.testing.memory import in_memory
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import BEGIN, clicks, toy
 from headrace.topics.pipeline_topics import PipelineTopics
-from tests.integration.platform import model_package
-from tests.integration.toy_pipeline import BEGIN, clicks, toy
 
 Record = tuple[bytes | None, bytes | None]
 
@@ -57,9 +58,7 @@ def no_dvc() -> Iterator[None]:
 
 
 def platform(name: str = "toy", partitions: int = 2) -> PipelineTopics:
-    topics = PipelineTopics(toy(name, partitions), MemoryLog(), MemoryRegistry())
-    topics.init()
-    return topics
+    return in_memory(toy(name, partitions))
 
 
 def put(topics: PipelineTopics, dataset: str, partition: int, records: Sequence[Record]) -> None:

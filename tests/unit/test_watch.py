@@ -27,10 +27,10 @@ from headrace.schema.records import (
     RolledBack,
     Route,
 )
-from headrace.schema.registry import MemoryRegistry
+from headrace.testing.memory import in_memory
+from headrace.testing.pipelines import toy
 from headrace.topics.control import write_control
 from headrace.topics.pipeline_topics import PipelineTopics
-from tests.integration.toy_pipeline import toy
 
 AT = datetime(2024, 2, 3, 4, tzinfo=UTC)
 POLICY = Policy(routes=[Route(model_id="a" * 64, weight=3), Route(model_id="b" * 64, weight=1)], shadows=["c"])
@@ -53,9 +53,7 @@ def metric(name: str, value: float, hour: int = 1, version: int = 1, group: str 
 
 @pytest.fixture
 def topics() -> PipelineTopics:
-    topics = PipelineTopics(toy("p"), MemoryLog(), MemoryRegistry())
-    topics.init()
-    return topics
+    return in_memory(toy("p"))
 
 
 @pytest.fixture

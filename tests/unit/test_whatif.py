@@ -42,10 +42,9 @@ from headrace.models.package.topic import publication
 from headrace.models.score.session import ScoringModel
 from headrace.query.audit.scope import Window
 from headrace.schema.records import ModelManifest, OffsetRange
-from headrace.schema.registry import MemoryRegistry
-from headrace.topics.pipeline_topics import PipelineTopics
-from tests.integration.platform import model_package
-from tests.integration.toy_pipeline import BEGIN, toy
+from headrace.testing.memory import in_memory
+from headrace.testing.models import model_package
+from headrace.testing.pipelines import BEGIN, toy
 
 CANDIDATE = model_package(toy("whatif"), 1)
 NASTY = '<script>alert("1")</script> $x^$ & [bold]'
@@ -382,8 +381,7 @@ class InMemory:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.log = MemoryLog()
-        self.topics = PipelineTopics(pipeline, self.log, MemoryRegistry())
-        self.topics.init()
+        self.topics = in_memory(pipeline, self.log)
 
     def write(self, *outputs: Output) -> None:
         writer = self.log.writer("test")

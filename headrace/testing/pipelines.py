@@ -1,9 +1,10 @@
-"""The toy pipeline of the tests: clicks of users, some of whom buy. Every worker imports it, so it imports little."""
+"""Small pipelines: clicks of users, some of whom buy. Every worker of a test imports this, so it imports little."""
 
 from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -74,9 +75,33 @@ def toy(name: str, partitions: int = 3) -> Pipeline:
     )
 
 
+def grouped_features(events: pl.DataFrame) -> pl.DataFrame:
+    """The toy's features, and its groups: who clicked, and whether it was early in the hour."""
+    groups = events.select(
+        "offset", "user", half=pl.when(pl.col("at").dt.minute() < 30).then(pl.lit("first")).otherwise(pl.lit("second"))
+    )
+    return features(events).join(groups, on="offset", how="left", maintain_order="left")
+
+
+def grouped(name: str, partitions: int = 3) -> Pipeline:
+    """A toy pipeline of its own name, with groups."""
+    return replace(toy(name, partitions), features=grouped_features, groups=("user", "half"))
+
+
+def wide(width: int) -> Pipeline:
+    """A toy pipeline of so many features, each the price."""
+
+    def many(events: pl.DataFrame) -> pl.DataFrame:
+        return events.select("offset", *(pl.col("price").alias(f"x{i}") for i in range(width)))
+
+    return replace(toy("wide"), features=many)
+
+
 # What `headrace run PROCESSOR REFERENCE` finds: the name comes from the environment, so that a test has its own topics.
 pipeline = toy(os.environ.get("TOY_PIPELINE", "toy"))
-REFERENCE = "tests.integration.toy_pipeline:pipeline"
+REFERENCE = f"{__name__}:pipeline"
+grouped_pipeline = grouped(pipeline.name)
+GROUPED_REFERENCE = f"{__name__}:grouped_pipeline"
 
 
 def clicks(start: int, count: int, *, labelled: bool = True) -> pl.DataFrame:
