@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The demo needs half of the packages: it begins sooner on a fresh machine.
+READY_DEMO := $(if $(wildcard $(READY)),$(READY),$(VENV)/.ready-demo)
 # Side by side in several processes on one Kafka; a file's tests stay together.
 ABREAST := -n auto --dist loadfile --no-loadscope-reorder
 
@@ -16,14 +18,14 @@ help: ## Show this help
 setup: $(READY) ## Make .venv with everything headrace needs
 
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; ok = (3, 11) <= v < (3, 14); sys.exit(0 if ok else f"headrace needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: try make PYTHON=python3.13")'
-	@echo "setting up $(VENV) (about a minute the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@./setup.sh $(PYTHON) $(VENV) requirements.txt
 	@touch $(READY)
 
-demo: $(READY) ## Run a year of New York flights through a real Kafka, end to end
+$(VENV)/.ready-demo: requirements-demo.txt pyproject.toml
+	@./setup.sh $(PYTHON) $(VENV) requirements-demo.txt
+	@touch $(VENV)/.ready-demo
+
+demo: $(READY_DEMO) ## Run a year of New York flights through a real Kafka, end to end
 	@$(BIN)/headrace demo flights
 
 test: $(READY) ## Run every test, on a real Kafka
@@ -68,13 +70,17 @@ up: $(READY) ## Start Kafka and a schema registry here
 down: $(READY) ## Stop them; the data stays
 	@$(BIN)/headrace down
 
-lock: ## Resolve requirements.txt anew (needs uv)
-	@uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header \
-		--python-version 3.11 --extra train --extra data --extra embedded --extra forward --extra console --extra dev pyproject.toml -o requirements.txt
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11
+
+lock: ## Resolve the requirements anew (needs uv)
+	@$(LOCK) --extra platform --extra checkout --extra dev pyproject.toml -o requirements.txt
+	@$(LOCK) --extra embedded --extra train --extra demo --extra checkout --constraint requirements.txt pyproject.toml -o requirements-demo.txt
+	@echo uv | $(LOCK) - -o requirements-uv.txt
 	@# With hashes, pip wants a package that has extras pinned a second time without them.
-	@awk '/^[^ ]/ {printf "%s", extra; extra = ""} /^[a-z0-9-]+\[/ {begun = 1} \
+	@for file in requirements.txt requirements-demo.txt; do \
+		awk '/^[^ ]/ {printf "%s", extra; extra = ""} /^[a-z0-9-]+\[/ {begun = 1} \
 		begun || extra {extra = extra $$0 "\n"; begun = 0; sub(/\[[a-z,]+\]/, "")} {print} END {printf "%s", extra}' \
-		requirements.txt > requirements.new && mv requirements.new requirements.txt
+		$$file > requirements.new && mv requirements.new $$file; done
 
 clean: ## Remove what setup, demo and tests made here
 	rm -rf $(VENV) .headrace build dist .mypy_cache .ruff_cache .hypothesis

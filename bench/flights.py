@@ -19,7 +19,7 @@ def declared(name: str) -> Pipeline:
     return replace(flights, name=name, partitions=1)
 
 
-# What `headrace run --pipeline bench.flights:measured` finds.
+# What `headrace run PROCESSOR bench.flights:measured` finds.
 measured = declared(os.environ.get("BENCH_PIPELINE", "bench-flights"))
 REFERENCE = "bench.flights:measured"
 

@@ -29,7 +29,7 @@ class Loaded:
     Args:
         cluster: where.
         pipeline: its declaration; the topics are created here.
-        reference: what ``headrace run --pipeline`` takes to find it.
+        reference: what ``headrace run`` takes to find it.
         settings: of the topics that runs write to; without any, they are as ``headrace init`` makes them.
     """
 

@@ -57,7 +57,7 @@ def declared(name: str, partitions: int = 1) -> Pipeline:
     )
 
 
-# What `headrace run --pipeline bench.pipeline:measured` finds.
+# What `headrace run PROCESSOR bench.pipeline:measured` finds.
 measured = declared(os.environ.get("BENCH_PIPELINE", "bench"), int(os.environ.get("BENCH_PARTITIONS", "1")))
 REFERENCE = "bench.pipeline:measured"
 

@@ -1,4 +1,4 @@
-"""Headrace's own workers, started as a user starts them, each in its process: ``headrace run infer --pipeline ...``."""
+"""Headrace's own workers, started as a user starts them, each in its process: ``headrace run infer ...``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Worker(Process):
     ) -> None:
         name = f"{processor}-{number}"
         self._port = _free_port()
-        run = ["run", processor, "--pipeline", loaded.reference, "--worker-id", name]
+        run = ["run", processor, loaded.reference, "--worker-id", name]
         run += ["--commit-ms", str(commit_ms), "--port", str(self._port)]
         environment = {
             "HEADRACE_UNSIGNED_MODELS": "accept",

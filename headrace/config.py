@@ -35,7 +35,9 @@ class Search(BaseModel):
     url: str = ""
     """``http://host:port`` or ``https://...``; empty: the embedded stack's."""
     username: str = ""
+    """Name to log in with; empty: none is asked for."""
     password: str = ""
+    """Its password."""
     api_key: str = ""
     """Instead of a name and a password: an Elasticsearch API key, as it is given out (base64)."""
     ca: Path | None = None
@@ -55,13 +57,17 @@ class Fluentd(BaseModel):
     shared_key: str = ""
     """The key of Fluentd's ``<security>``; empty: the receivers ask for none."""
     username: str = ""
+    """Name to log in with, where the receivers ask for one."""
     password: str = ""
+    """Its password."""
     tls: bool = False
+    """Whether to speak TLS."""
     ca: Path | None = None
     """Certificates (PEM file) that the receivers' are checked against; none: those of the system."""
     certificate: Path | None = None
+    """Our own certificate (PEM file), for receivers that ask for one."""
     key: Path | None = None
-    """Our own certificate and its private key (PEM files), for receivers that ask for one."""
+    """Its private key (PEM file)."""
     compress: bool = False
     """Whether messages are sent gzipped."""
     ack_timeout: float = 30.0
@@ -98,7 +104,7 @@ class Settings(BaseSettings):
     state: Path = Path(".headrace")
     """Folder of the embedded stack's data and logs."""
     data_folder: Path = Path("data")
-    """Folder of the frozen versions of topics (``headrace snapshot``)."""
+    """Folder of the frozen versions of topics (``headrace data snapshot``)."""
     pipelines: dict[str, str] = {}
     """Pipeline name -> ``package.module:attribute`` or ``file.py:attribute``."""
     replication_factor: int = 1

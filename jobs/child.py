@@ -1,21 +1,18 @@
-"""Long work in a child process, while the loop goes on polling: one JSON spec in, one result folder out."""
+"""Long work in a child process, while the loop goes on polling: a spec in, a result folder out."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from headrace import warm
 from headrace.errors import HeadraceError, Unavailable
-from headrace.launch import command
-
-ERROR_FILE = "error.json"
-
+from headrace.jobs.inside import ERROR_FILE, Work, inside
 
 LEAST_FREE = 1 << 20
 """Bytes without which a child cannot even say why it failed."""
@@ -31,37 +28,26 @@ class ChildError(HeadraceError):
 
 
 class ChildJob:
-    """One run of ``python -m module``: imports what it needs, then waits for its spec (JSON, standard input),
-    and writes into a folder.
+    """One run of a job in a child process that ends with this one.
 
-    The spec goes through a pipe, so that credentials in it show in no process list. The child ends with us.
+    Args:
+        work: the job: (topics, spec, folder) -> results in the folder.
+        spec: what it works on, and how it connects (see :func:`headrace.jobs.inside.spec_of`).
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, work: Work, spec: dict[str, Any]) -> None:
+        name = work.__module__
         try:
             self.folder = Path(tempfile.mkdtemp(prefix="headrace-"))
-            self._output = (self.folder / "output.txt").open("w+")
+            self._output = self.folder / "output.txt"
+            self._output.touch()
+            self._process = warm.started(inside, self._output, work.__module__, work.__name__, spec, str(self.folder))
         except OSError as e:
-            raise Unavailable(f"{tempfile.gettempdir()} cannot be written ({e.strerror or e}): {module} waits") from e
-        self._process = subprocess.Popen(
-            command([sys.executable, "-m", module, str(self.folder)]),
-            stdin=subprocess.PIPE,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def give(self, spec: dict[str, Any]) -> None:
-        """Hand over the spec: the work begins."""
-        assert self._process.stdin is not None
-        # A child that has died already is found out by done().
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(spec))
-            self._process.stdin.close()
+            raise Unavailable(f"{tempfile.gettempdir()} cannot be written ({e.strerror or e}): {name} waits") from e
 
     def running(self) -> bool:
         """Whether the child still runs."""
-        return self._process.poll() is None
+        return self._process.running()
 
     def done(self) -> bool:
         """Whether the child has ended well.
@@ -69,9 +55,9 @@ class ChildJob:
         Raises:
             ChildError: it ended badly.
         """
-        code = self._process.poll()
-        if code is None:
+        if self._process.running():
             return False
+        code = self._process.exitcode
         if code == 0:
             return True
         with suppress(OSError, ValueError):  # it could not even say why
@@ -79,45 +65,32 @@ class ChildJob:
             raise ChildError(said["message"], said["kind"], said["trace"])
         if shutil.disk_usage(self.folder).free < LEAST_FREE:
             raise ChildError(f"no space is left in {self.folder.parent}", "Unavailable", "")
-        self._output.seek(0)
-        tail = self._output.read()[-2000:]
-        raise ChildError(f"the child process ended with code {code}", "ChildDied", tail)
+        tail = self._output.read_text(errors="replace")[-2000:]
+        raise ChildError(f"the child process ended with {warm.reason(code or 0)}", "ChildDied", tail)
 
     def close(self) -> None:
         """End the child if it still runs, and remove its folder."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdin is not None and not self._process.stdin.closed:
-            with suppress(BrokenPipeError):
-                self._process.stdin.close()
-        self._output.close()
+        self._process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class JobStarter:
-    """Starts jobs of one module, keeping one child ready, its imports done, so that the next job begins at once."""
+    """Starts jobs of one kind at once: what they import is imported beforehand.
 
-    def __init__(self, module: str) -> None:
-        self._module = module
-        self._spare: ChildJob | None = None
+    Args:
+        work: the job.
+        needs: modules that it imports.
+    """
+
+    def __init__(self, work: Callable[..., None], *needs: str) -> None:
+        self._work = work
+        self._needs = needs
 
     def warm(self) -> None:
-        """Have a child ready."""
-        if self._spare is None or not self._spare.running():
-            self.close()
-            self._spare = ChildJob(self._module)
+        """Be ready for the next job."""
+        warm.warm(*self._needs)
 
     def start(self, spec: dict[str, Any]) -> ChildJob:
         """Begin a job."""
         self.warm()
-        job, self._spare = self._spare, None
-        assert job is not None
-        job.give(spec)
-        return job
-
-    def close(self) -> None:
-        """End the child that waits."""
-        if self._spare is not None:
-            self._spare.close()
-            self._spare = None
+        return ChildJob(self._work, spec)

@@ -1,4 +1,4 @@
-"""The inside of a child job: read the spec, connect, do the work, say what went wrong in a file."""
+"""The inside of a child job: connect, do the work, say what went wrong in a file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from typing import Any
 
 from headrace.config import Settings
 from headrace.declare.find import find_pipeline
-from headrace.jobs.child import ERROR_FILE
 from headrace.kafka.cluster import KafkaLog
 from headrace.schema.registry import ConfluentRegistry
 from headrace.topics.pipeline_topics import PipelineTopics
+
+ERROR_FILE = "error.json"
+Work = Callable[[PipelineTopics, dict[str, Any], Path], None]
+"""A job: the pipeline's topics, its spec, and the folder for its results."""
 
 
 def spec_of(pipeline: str, settings: Settings) -> dict[str, Any]:
@@ -24,19 +27,15 @@ def spec_of(pipeline: str, settings: Settings) -> dict[str, Any]:
     return {"pipeline": pipeline, "settings": settings.model_dump(mode="json")}
 
 
-def run(name: str, work: Callable[[PipelineTopics, dict[str, Any], Path], None], needs: str) -> None:
-    """Import the module ``needs``, wait for the spec on standard input, and run ``work`` on it and the folder
-    that the command line names. An input that ends without a spec ends the process."""
-    folder = Path(sys.argv[1])
+def inside(module: str, function: str, spec: dict[str, Any], where: str) -> None:
+    """Connect as the spec says and run a job; where it fails, leave the reason in its folder and exit with 1."""
+    folder = Path(where)
     try:
-        importlib.import_module(needs)
-        text = sys.stdin.read()
-        if not text:
-            return
-        spec = json.loads(text)
+        work: Work = getattr(importlib.import_module(module), function)
         settings = Settings(**spec["settings"])
-        log = KafkaLog(settings, f"headrace-{name}")
-        work(PipelineTopics(find_pipeline(spec["pipeline"], settings), log, ConfluentRegistry(settings)), spec, folder)
+        log = KafkaLog(settings, f"headrace-{module.rsplit('.', 2)[-2]}")
+        topics = PipelineTopics(find_pipeline(spec["pipeline"], settings), log, ConfluentRegistry(settings))
+        work(topics, spec, folder)
     except Exception as e:  # noqa: BLE001 - whatever it is, the parent reports it
         full = isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
         kind = "Unavailable" if full else type(e).__name__

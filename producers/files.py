@@ -18,7 +18,7 @@ from headrace.client.events import EventProducer
 from headrace.codec.coerce import coerce
 from headrace.errors import ConfigError
 from headrace.producers.pacing import Pace
-from headrace.schema.records import DeadLetter
+from headrace.schema.records import DeadLetter, now
 from headrace.topics.pipeline_topics import PipelineTopics
 
 BATCH = 10_000
@@ -114,6 +114,7 @@ def _dead(topics: PipelineTopics, path: Path, bad: Sequence[BadRow], send: Calla
             partition=-1,
             offset=row.line,
             value=row.text,
+            at=now(),
         )
         for row in bad
     ]

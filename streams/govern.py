@@ -13,7 +13,7 @@ from headrace.errors import Unavailable
 from headrace.governance.catalog import Governance, Published, manifests_in, published
 from headrace.governance.evidence import evidence_hash
 from headrace.jobs.child import ChildError, ChildJob, JobStarter
-from headrace.jobs.gates.job import results
+from headrace.jobs.gates.job import results, work
 from headrace.kafka.log import Chunk, Output, TopicPartition, read_all
 from headrace.schema.records import (
     Activated,
@@ -31,6 +31,8 @@ from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.worker.processor import IDLE, Stateless, Step
 
 log = logging.getLogger("headrace.govern")
+NEEDED = ("headrace.jobs.gates.job", "headrace.jobs.gates.gates", "headrace.jobs.train.dataset", "sklearn.metrics")
+"""What the gates import."""
 
 
 class GateRun(Protocol):
@@ -64,8 +66,6 @@ class GateRunner(Protocol):
     def start(self, candidate: str, champion: str | None) -> GateRun:
         """Begin the gates of a candidate (model id) against a champion (model id, or none)."""
 
-    def close(self) -> None: ...
-
 
 class ChildGateRunner:
     """Runs the gates in child processes.
@@ -76,16 +76,13 @@ class ChildGateRunner:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
-        self._starter = JobStarter("headrace.jobs.gates.job")
+        self._starter = JobStarter(work, *NEEDED)
 
     def warm(self) -> None:
         self._starter.warm()
 
     def start(self, candidate: str, champion: str | None) -> GateRun:
         return ChildGates(self._starter.start({**self._spec, "candidate": candidate, "champion": champion}))
-
-    def close(self) -> None:
-        self._starter.close()
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,6 @@ class Govern(Stateless):
 
     def close(self) -> None:
         self._end_gates()
-        self._gates.close()
 
     def _fold(self, batch: Chunk) -> None:
         topic = self._topics.short(batch.tp.topic)

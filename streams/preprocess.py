@@ -32,7 +32,7 @@ class History:
 class Preprocess(Stateless):
     """Turns raw events into feature rows and labels.
 
-    A feature row depends on the rows before it in its partition whose event time lies time_limit the pipeline's
+    A feature row depends on the rows before it in its partition whose event time lies within the pipeline's
     horizon of the newest event so far, and on nothing else: not on where batches begin. An event that comes
     more than ``lateness`` behind that newest event could need history already let go: it is dead-lettered.
     """

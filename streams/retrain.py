@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from headrace.errors import Unavailable
 from headrace.jobs.child import ChildError, ChildJob, JobStarter
-from headrace.jobs.train.job import result
+from headrace.jobs.train.job import result, work
 from headrace.kafka.log import Chunk, Output, TopicPartition
 from headrace.models.package.package import Package
 from headrace.models.package.topic import publication
@@ -18,6 +18,8 @@ from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.worker.processor import Stateless, Step
 
 log = logging.getLogger("headrace.retrain")
+NEEDED = ("headrace.jobs.train.job", "headrace.jobs.train.fit", "headrace.jobs.train.dataset", "sklearn.metrics")
+"""What a training imports."""
 
 
 class Training(Protocol):
@@ -39,8 +41,6 @@ class Trainer(Protocol):
         """Make ready for the next one."""
 
     def start(self, trigger: TrainingTrigger) -> Training: ...
-
-    def close(self) -> None: ...
 
 
 class ChildTraining:
@@ -72,16 +72,13 @@ class ChildTrainer:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
-        self._starter = JobStarter("headrace.jobs.train.job")
+        self._starter = JobStarter(work, *NEEDED)
 
     def warm(self) -> None:
         self._starter.warm()
 
     def start(self, trigger: TrainingTrigger) -> Training:
         return ChildTraining(self._starter.start({**self._spec, "trigger": trigger.model_dump(mode="json")}))
-
-    def close(self) -> None:
-        self._starter.close()
 
 
 class Retrain(Stateless):
@@ -141,7 +138,6 @@ class Retrain(Stateless):
         self._end()
         for training in self._finished:
             training.close()
-        self._trainer.close()
 
     def _end(self) -> None:
         if self._running is not None:

@@ -1,4 +1,4 @@
-"""``forward --rebuild``: indices made anew from the log, and put in place of the old ones at one stroke."""
+"""``headrace search rebuild``: new indices filled from the log, which replace the old ones atomically."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def _adapt(engine: Engine, shape: Shape) -> None:
         if differences:
             raise ConfigError(
                 f"index {name} of {engine.url} has other mappings than {shape.topic.name} needs: "
-                f"{'; '.join(differences)}. Move it away, or make it anew from the log: headrace forward --rebuild"
+                f"{'; '.join(differences)}. Move it away, or fill it anew from the log: `headrace search rebuild`"
             )
         if _missing(shape.fields, there):
             with engine.asked(f"new fields in {name}"):

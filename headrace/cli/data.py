@@ -1,99 +1,163 @@
-"""``headrace snapshot``, ``restore``, ``retention`` and ``data``: frozen versions of topics."""
+"""``headrace data``: frozen versions of topics."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from headrace.cli.connect import (
-    JsonOption,
-    KafkaOption,
-    PipelineName,
-    PropertyOption,
-    RegistryOption,
-    StateOption,
-    open_pipeline,
-    settings_from,
-)
-from headrace.cli.data_tables import differences, kept, listed
-from headrace.cli.extras import platform_module
-from headrace.cli.progress import Bar
-from headrace.cli.times import span_given, time_given
+from headrace.cli.connect import JsonOption, PipelineName, connection, opened
+from headrace.cli.group import LightGroup
+from headrace.cli.progress import Bar, waiting
 from headrace.errors import ConfigError
-from headrace.governance.catalog import published
+
+if TYPE_CHECKING:
+    from headrace.config import Settings
+    from headrace.jobs.versions.folder import DataFolder, Version
+    from headrace.schema.records import ModelManifest
 
 DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="FOLDER", help="Folder of the versions (default: setting data_folder).")
+    Path | None,
+    typer.Option("--data", metavar="FOLDER", help="Folder of the versions (default: the setting data_folder)."),
 ]
 Dataset = Annotated[
     str,
-    typer.Argument(metavar="DATASET", help="raw, features, labels, examples, predictions or outcomes."),
+    typer.Argument(
+        metavar="DATASET", show_default=False, help="raw, features, labels, examples, predictions or outcomes."
+    ),
 ]
-VersionName = Annotated[
-    str, typer.Argument(metavar="VERSION", help="Its name, or as much of its beginning as is unique.")
-]
+VERSION = "Name of the version; a unique beginning of it is enough."
+VersionName = Annotated[str, typer.Argument(metavar="VERSION", show_default=False, help=VERSION)]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    for command in (snapshot, restore, retention, data):
-        app.command()(command)
+    group = typer.Typer(
+        help="Freeze topics as Parquet versions, compare and restore them.",
+        no_args_is_help=True,
+        cls=LightGroup,
+        rich_markup_mode=None,
+    )
+    group.command("list")(list_versions)
+    for command in (diff, snapshot, restore, guard):
+        group.command()(command)
+    app.add_typer(group, name="data")
+
+
+def list_versions(
+    ctx: typer.Context, pipeline: PipelineName, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """List versions, and the models trained on each."""
+    from headrace.governance.catalog import published
+
+    topics, settings = opened(ctx, pipeline)
+    folder = _folder(data, settings)
+    with waiting("reading versions and models"):
+        models = [p.manifest for p in published(topics).values()]
+        rows = [_row(version, models) for version in folder.versions(topics.pipeline.name)]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    from rich.console import Console
+
+    from headrace.cli.data_tables import listed
+
+    Console().print(listed(topics.pipeline.name, folder.path, rows))
+
+
+def diff(
+    ctx: typer.Context,
+    pipeline: PipelineName,
+    one: Annotated[str, typer.Argument(metavar="VERSION", show_default=False, help=VERSION)],
+    two: Annotated[str, typer.Argument(metavar="VERSION", show_default=False, help="The version to compare it with.")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two versions of one dataset.
+
+    Shows schema, number of records, and the spread of each column, with PSI. Both versions are verified first: files
+    that were changed are refused.
+    """
+    from headrace.declare.find import find_pipeline
+    from headrace.jobs.versions.diff import diff as compare
+    from headrace.jobs.versions.verify import verified
+
+    settings = connection(ctx).local()
+    name, folder = find_pipeline(pipeline, settings).name, _folder(data, settings)
+    found = [folder.find(name, version) for version in (one, two)]
+    if found[0].dataset != found[1].dataset:
+        datasets = f"{found[0].dataset} and {found[1].dataset}"
+        raise ConfigError(f"{one} and {two} are versions of {datasets}; compare versions of one dataset")
+    with Bar("fetching the versions") as bar:
+        first, second = ((path, verified(path, bar)) for path in [folder.fetched(version) for version in found])
+    with waiting("comparing column by column"):
+        plain = compare(first, second).plain()
+    if as_json:
+        typer.echo(json.dumps(plain))
+        return
+    from rich.console import Console
+
+    from headrace.cli.data_tables import differences
+
+    for shown in differences(found[0].name, found[1].name, plain):
+        Console().print(shown)
 
 
 def snapshot(
+    ctx: typer.Context,
     pipeline: PipelineName,
     dataset: Dataset,
     ranges: Annotated[
         str | None,
         typer.Option(
-            metavar="P:FIRST-STOP,...", help="Offsets of each partition, STOP left out, e.g. 0:0-1500,1:20-900."
+            metavar="P:FIRST-STOP,...", help="Offsets of each partition, without STOP itself, e.g. 0:0-1500,1:20-900."
         ),
     ] = None,
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="Everything that came before then (ISO 8601, UTC).")
+        str | None, typer.Option("--at", metavar="TIME", help="Records appended before then (ISO 8601, UTC).")
     ] = None,
     data: DataOption = None,
     push: Annotated[bool, typer.Option("--push", help="Push it to DVC's default remote.")] = False,
-    kafka: KafkaOption = None,
-    registry: RegistryOption = None,
-    state: StateOption = None,
-    x: PropertyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Freeze a topic as a version: Parquet files and a manifest, under DVC. Default: everything there is now.
+    """Freeze a topic as a version: Parquet and a manifest.
 
-    The version's name follows from its ranges and its records: made again, it is the same, and is not written twice.
+    Default: every record so far. The files are under DVC. The version's name is a hash of its ranges and records: the
+    same snapshot again is the same version, and is not written twice.
     """
-    made = platform_module("headrace.jobs.versions.snapshot", "data")
-    choose = platform_module("headrace.jobs.versions.ranges", "data")
-    made.check_dataset(dataset)
+    from headrace.jobs.versions.ranges import before, everything, parse_ranges
+    from headrace.jobs.versions.snapshot import check_dataset
+    from headrace.jobs.versions.snapshot import snapshot as freeze
+
+    check_dataset(dataset)
     if ranges is not None and at is not None:
         raise ConfigError("--ranges and --at: give one of them")
-    asked = choose.parse_ranges(ranges) if ranges is not None else None
+    from headrace.cli.times import time_given
+
+    asked = parse_ranges(ranges) if ranges is not None else None
     when = time_given("--at", at)
-    settings = settings_from(kafka, registry, state, x)
-    there = open_pipeline(pipeline, settings)
+    topics, settings = opened(ctx, pipeline)
     if asked is None:
-        topic = there.topic(dataset)
-        asked = choose.everything(there.log, topic) if when is None else choose.before(there.log, topic, when)
-    with Bar() as bar:
-        done = made.snapshot(there, dataset, asked, _folder(data, settings.data_folder), push=push, told=bar)
+        topic = topics.topic(dataset)
+        asked = everything(topics.log, topic) if when is None else before(topics.log, topic, when)
+    with Bar(f"reading {topics.topic(dataset)}") as bar:
+        done = freeze(topics, dataset, asked, _folder(data, settings), push=push, told=bar)
     if as_json:
         row = {**done.summary.model_dump(mode="json"), "folder": str(done.folder), "written": done.written}
         typer.echo(json.dumps({**row, "pushed": push}))
         return
     s = done.summary
-    what = f"{s.records:,} records of {there.topic(dataset)}, root {s.forest_root[:12]}"
-    word = "frozen" if done.written else "already there"
+    what = f"{s.records:,} records of {topics.topic(dataset)}, root {s.forest_root[:12]}"
+    word = "frozen" if done.written else "exists already"
     typer.echo(f"version {s.version} {word}: {what}, in {done.folder}" + (", pushed" if push else ""))
+    typer.echo(f"next: `headrace data list {pipeline}` lists versions; `headrace data restore` writes one to a topic")
 
 
 def restore(
+    ctx: typer.Context,
     pipeline: PipelineName,
     dataset: Dataset,
     version: VersionName,
@@ -102,65 +166,62 @@ def restore(
         typer.Option(
             "--to",
             metavar="TOPIC",
-            help="Topic to write to, empty or not there yet (default: PIPELINE.DATASET.restored-VERSION).",
+            help="Topic to write to, empty or not yet created (default: PIPELINE.DATASET.restored-VERSION).",
         ),
     ] = None,
     data: DataOption = None,
-    kafka: KafkaOption = None,
-    registry: RegistryOption = None,
-    state: StateOption = None,
-    x: PropertyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a version back to a topic: the same keys and values, partition by partition, in order.
+    """Write a version to a topic: the same keys and values.
 
-    The whole version is verified before anything is written, and the topic is read back at the end. Interrupted, a
-    restore to the default topic goes on when it is run again; a topic named with --to must be empty.
+    Partition by partition, in order. The version is verified before anything is written, and the topic is read back
+    afterwards. An interrupted restore to the default topic continues when it is run again; a topic named with --to must
+    be empty.
     """
-    back = platform_module("headrace.jobs.versions.restore", "data")
-    platform_module("headrace.jobs.versions.snapshot", "data").check_dataset(dataset)
-    settings = settings_from(kafka, registry, state, x)
-    there = open_pipeline(pipeline, settings)
-    folder = _folder(data, settings.data_folder)
-    found = folder.find(there.pipeline.name, version, dataset)
-    with Bar() as bar:
-        done = back.restore(there.log, folder, found, to, bar)
+    from headrace.jobs.versions.restore import restore as write_back
+    from headrace.jobs.versions.snapshot import check_dataset
+
+    check_dataset(dataset)
+    topics, settings = opened(ctx, pipeline)
+    folder = _folder(data, settings)
+    found = folder.find(topics.pipeline.name, version, dataset)
+    with Bar(f"fetching {found.name}") as bar:
+        done = write_back(topics.log, folder, found, to, bar)
     if as_json:
         fields = ("topic", "version", "records", "continued", "forest_root")
         typer.echo(json.dumps({name: getattr(done, name) for name in fields}))
         return
-    before = f" ({done.continued:,} of them were there already)" if done.continued else ""
+    before = f" ({done.continued:,} of them by an earlier restore)" if done.continued else ""
     typer.echo(f"version {done.version} restored to {done.topic}: {done.records:,} records{before}, the same root")
 
 
-def retention(
+def guard(
+    ctx: typer.Context,
     pipeline: PipelineName,
     within: Annotated[
-        str, typer.Option(metavar="SPAN", help="How soon is about to be dropped, e.g. 12h or 2d.")
+        str, typer.Option(metavar="SPAN", help="Archive what Kafka may drop this soon, e.g. 12h or 2d.")
     ] = "1d",
     archive: Annotated[
-        bool, typer.Option("--archive/--dry-run", help="Archive what is about to be dropped, or only tell.")
+        bool, typer.Option("--archive/--dry-run", help="Archive it, or only list it.", show_default=False)
     ] = True,
     data: DataOption = None,
-    kafka: KafkaOption = None,
-    registry: RegistryOption = None,
-    state: StateOption = None,
-    x: PropertyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Archive the examples of live models before Kafka drops them. Exits with 1 where some are gone for good.
+    """Archive live models' examples before Kafka drops them.
 
-    Live is a model that a policy names, has named (a rollback may call it back) or may come to name: all but those
-    rejected. Run it more often than SPAN; it can be repeated and killed. Where DVC has a default remote, archives are
-    pushed.
+    Exits with 1 if some were dropped unarchived. Every model is live that was not rejected: in force, in force earlier
+    (a rollback may recall it), or not decided yet. Run this more often than SPAN; it can be repeated and interrupted.
+    If DVC has a default remote, archives are pushed to it.
     """
-    guard = platform_module("headrace.jobs.versions.retention", "data")
+    from headrace.cli.times import span_given
+    from headrace.jobs.versions.retention import guard as archive_due
+    from headrace.jobs.versions.retention import lost
+
     span = span_given("--within", within)
-    settings = settings_from(kafka, registry, state, x)
-    there = open_pipeline(pipeline, settings)
-    folder = _folder(data, settings.data_folder)
-    with Bar() as bar:
-        found = guard.guard(there, folder, span, archive=archive, now=datetime.now(UTC), told=bar)
+    topics, settings = opened(ctx, pipeline)
+    with Bar("reading models and versions") as bar:
+        now = datetime.now(UTC)
+        found = archive_due(topics, _folder(data, settings), span, archive=archive, now=now, told=bar)
     rows: list[dict[str, Any]] = [
         {
             "model": k.model_id,
@@ -174,44 +235,22 @@ def retention(
     if as_json:
         typer.echo(json.dumps(rows))
     else:
-        Console().print(kept(there.topic("examples"), rows))
-    if any(guard.lost(found)):
+        from rich.console import Console
+
+        from headrace.cli.data_tables import kept
+
+        Console().print(kept(topics.topic("examples"), rows))
+    if any(lost(found)):
         raise typer.Exit(1)
 
 
-def data(
-    pipeline: PipelineName,
-    diff: Annotated[
-        tuple[str, str] | None, typer.Option("--diff", metavar="A B", help="Two versions to compare.")
-    ] = None,
-    data: DataOption = None,
-    kafka: KafkaOption = None,
-    registry: RegistryOption = None,
-    state: StateOption = None,
-    x: PropertyOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the versions of a pipeline's topics and the models trained on each, or how two of them differ."""
-    platform_module("pyarrow", "data")
-    settings = settings_from(kafka, registry, state, x)
-    there = open_pipeline(pipeline, settings)
-    folder = _folder(data, settings.data_folder)
-    if diff is not None:
-        _show_diff(folder, there.pipeline.name, diff, as_json)
-        return
-    models = [p.manifest for p in published(there).values()]
-    rows = [_row(version, models) for version in folder.versions(there.pipeline.name)]
-    if as_json:
-        typer.echo(json.dumps(rows))
-    else:
-        Console().print(listed(there.pipeline.name, folder.path, rows))
+def _folder(given: Path | None, settings: Settings) -> DataFolder:
+    from headrace.jobs.versions.folder import DataFolder
+
+    return DataFolder(given or settings.data_folder)
 
 
-def _folder(given: Path | None, setting: Path) -> Any:
-    return platform_module("headrace.jobs.versions.folder", "data").DataFolder(given or setting)
-
-
-def _row(version: Any, models: list[Any]) -> dict[str, Any]:
+def _row(version: Version, models: list[ModelManifest]) -> dict[str, Any]:
     """What is known of a version, as plain data."""
     summary = version.summary
     used = []
@@ -230,22 +269,3 @@ def _row(version: Any, models: list[Any]) -> dict[str, Any]:
         "fault": version.fault,
         "models": used,
     }
-
-
-def _show_diff(folder: Any, pipeline: str, names: tuple[str, str], as_json: bool) -> None:
-    """Both versions are verified first: a comparison with what was tampered with says nothing."""
-    verify = platform_module("headrace.jobs.versions.verify", "data")
-    found = [folder.find(pipeline, name) for name in names]
-    if found[0].dataset != found[1].dataset:
-        datasets = f"{found[0].dataset} and {found[1].dataset}"
-        raise ConfigError(f"--diff {names[0]} {names[1]}: they are of {datasets}; compare versions of one dataset")
-    with Bar() as bar:
-        places = [folder.fetched(version) for version in found]
-        sides = [(place, verify.verified(place, bar)) for place in places]
-    told = platform_module("headrace.jobs.versions.diff", "data").diff(*sides)
-    plain = told.plain()
-    if as_json:
-        typer.echo(json.dumps(plain))
-        return
-    for shown in differences(found[0].name, found[1].name, plain):
-        Console().print(shown)

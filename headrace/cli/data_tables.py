@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
+
+from headrace.cli.tables import fold, name, number, table
 
 _STYLES = {
     "dropped, NOT archived": "bold red",
@@ -24,22 +26,25 @@ _SAYS = {
 Row = dict[str, Any]
 
 
-def listed(pipeline: str, folder: Path, rows: list[Row]) -> Table:
-    """The versions there are."""
-    table = Table(
-        Column("version", no_wrap=True),
-        Column("dataset", no_wrap=True),
-        Column("records", justify="right", no_wrap=True),
-        Column("size", justify="right", no_wrap=True),
-        Column("made", no_wrap=True),
-        Column("where", no_wrap=True),
-        Column("models trained on it", overflow="fold"),
+def listed(pipeline: str, folder: Path, rows: list[Row]) -> RenderableType:
+    """The versions in the data folder."""
+    if not rows:
+        return Text(
+            f"{folder} holds no version of {pipeline}: `headrace data snapshot {pipeline} examples` freezes one"
+        )
+    shown = table(
+        name("version"),
+        name("dataset"),
+        number("records"),
+        number("size"),
+        name("made"),
+        name("files"),
+        fold("trained on it"),
         title=f"versions of {pipeline} in {folder}",
-        caption="--json lists ranges, roots and every model",
     )
     for row in rows:
         known = "records" in row
-        table.add_row(
+        shown.add_row(
             row["version"],
             row["dataset"],
             f"{row['records']:,}" if known else "?",
@@ -49,7 +54,7 @@ def listed(pipeline: str, folder: Path, rows: list[Row]) -> Table:
             _models(row["models"]) if known else Text(row["fault"]),
             style=_STYLES.get(row["state"]),
         )
-    return table
+    return shown
 
 
 def _models(models: list[str]) -> str:
@@ -59,21 +64,21 @@ def _models(models: list[str]) -> str:
 
 
 def kept(topic: str, rows: list[Row]) -> Table:
-    """How the examples of each live model stand."""
-    table = Table(
-        Column("model", no_wrap=True),
-        Column("ranges", overflow="fold"),
-        Column("state", overflow="fold"),
-        "first record goes",
-        title=f"what live models were trained on, on {topic}",
+    """Whether the examples of each live model are safe."""
+    shown = table(
+        name("model"),
+        fold("partition:first-end"),
+        fold("state"),
+        fold("first may go"),
+        title=f"examples of live models, {topic}",
     )
     for row in rows:
         state, version = row["state"], row["version"]
         said = str(_SAYS.get(state, state)) + (f" as {version}" if version else "")
         never = "gone" if state.startswith("dropped") else "never"
         goes = f"not before {datetime.fromisoformat(row['goes']):%Y-%m-%d %H:%M}" if row["goes"] else never
-        table.add_row(row["model"][:12], _ranges(row["ranges"]), said, goes, style=_STYLES.get(state))
-    return table
+        shown.add_row(row["model"][:12], _ranges(row["ranges"]), said, goes, style=_STYLES.get(state))
+    return shown
 
 
 def differences(one: str, two: str, plain: Row) -> Iterator[RenderableType]:
@@ -81,27 +86,27 @@ def differences(one: str, two: str, plain: Row) -> Iterator[RenderableType]:
     before, after = plain["records"]
     yield Text(f"records: {before:,} -> {after:,} ({after - before:+,})")
     for word in ("added", "removed"):
-        for name, dtype in plain[word].items():
-            yield Text(f"column {word}: {name} ({dtype})")
-    for name, (old, new) in plain["changed"].items():
-        yield Text(f"column changed: {name} ({old} -> {new})")
-    table = Table(
-        "column",
-        Column("null in " + one[:6], justify="right"),
-        Column("in " + two[:6], justify="right"),
-        Column("values in " + one[:6], overflow="fold"),
-        Column("values in " + two[:6], overflow="fold"),
-        Column("PSI", justify="right"),
+        for column, dtype in plain[word].items():
+            yield Text(f"column {word}: {column} ({dtype})")
+    for column, (old, new) in plain["changed"].items():
+        yield Text(f"column changed: {column} ({old} -> {new})")
+    shown_columns = table(
+        fold("column"),
+        number("null"),
+        number("then"),
+        fold(f"values in {one[:6]}"),
+        fold(f"values in {two[:6]}"),
+        number("PSI"),
         title=f"{one} and {two}",
-        caption="PSI: population stability index; under 0.1 stable, over 0.25 a major shift",
     )
     for c in plain["columns"]:
         psi = c["psi"]
         style = "bold red" if psi is not None and psi > 0.25 else "yellow" if psi is not None and psi > 0.1 else None
         shown = "" if psi is None else f"{psi:.4f}"
         nulls = [f"{c[side]['nulls']:.1%}" for side in ("one", "two")]
-        table.add_row(c["name"], *nulls, _spread(c["one"]), _spread(c["two"]), shown, style=style)
-    yield table
+        shown_columns.add_row(c["name"], *nulls, _spread(c["one"]), _spread(c["two"]), shown, style=style)
+    yield shown_columns
+    yield Text("PSI: population stability index; under 0.1 stable, over 0.25 a major shift")
 
 
 def _spread(spread: Row) -> str:

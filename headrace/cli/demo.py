@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli.extras import platform_module
-from headrace.config import load_settings
+from headrace.cli.connect import connection
+from headrace.cli.progress import LINE
 from headrace.errors import ConfigError
 
 EXAMPLES = ("flights",)
@@ -20,17 +20,23 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
+    ctx: typer.Context,
     example: Annotated[str, typer.Argument(help="Which example: flights.")] = "flights",
     months: Annotated[int, typer.Option(min=2, max=12, help="Months of the year to run.")] = 12,
-    out: Annotated[Path, typer.Option(help="Folder of report.json and report.html.")] = Path("build/demo"),
-    state: Annotated[Path | None, typer.Option(help="Folder of the embedded stack (default: .headrace).")] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write report.json and report.html.")] = Path(
+        "build/demo"
+    ),
 ) -> None:
-    """Run an example: events in, features, labels, training, swaps while records flow, drift, and an account.
+    """Run an example on a real Kafka, end to end.
 
-    Starts a fresh embedded stack, and exits with 1 where the account of every record does not balance.
+    Events, features, labels, training, model swaps under load, drift, and a balance of all records.
+
+    Starts a fresh embedded stack. Exits with 1 if a record is unaccounted for.
     """
     if example not in EXAMPLES:
         raise ConfigError(f"no example {example!r}; there are: {', '.join(EXAMPLES)}")
-    module = platform_module(f"examples.{example}.demo")
-    if not module.run(load_settings(state=state), months=months, out=out):
+    from headrace.examples.flights import demo as flights
+
+    LINE.end()
+    if not flights.run(connection(ctx).local(), months=months, out=out):
         raise typer.Exit(1)

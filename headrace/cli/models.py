@@ -1,4 +1,4 @@
-"""``headrace models``: what was published and decided, and models as files."""
+"""``headrace models``: the models of a pipeline, and what people decide on them."""
 
 from __future__ import annotations
 
@@ -7,94 +7,93 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
-from headrace.cli.connect import (
-    JsonOption,
-    KafkaOption,
-    PipelineName,
-    PropertyOption,
-    RegistryOption,
-    StateOption,
-    open_pipeline,
-    settings_from,
-)
+from headrace.cli.connect import JsonOption, ModelId, PipelineName, opened
+from headrace.cli.decide import approve, reject, rollback, train
+from headrace.cli.group import LightGroup
+from headrace.cli.progress import waiting
 from headrace.errors import ConfigError
-from headrace.governance.catalog import published, resolve_model
-from headrace.models.package.signing import MODEL, SIGNATURE, lay_out
-from headrace.models.package.topic import fetch
-from headrace.query.models import model_views
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    group = typer.Typer(help="The models of a pipeline.", no_args_is_help=True)
+    group = typer.Typer(
+        help="List, train, approve, reject and roll back models.",
+        no_args_is_help=True,
+        cls=LightGroup,
+        rich_markup_mode=None,
+    )
     group.command("list")(list_models)
-    group.command()(export)
+    for command in (show, export, train, approve, reject, rollback):
+        group.command()(command)
     app.add_typer(group, name="models")
 
 
-def list_models(
-    pipeline: PipelineName,
-    kafka: KafkaOption = None,
-    registry: RegistryOption = None,
-    state: StateOption = None,
-    x: PropertyOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show every model: what it was made of, its figures, its gates, and where its rule began."""
-    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
-    rows = [view.plain() for view in model_views(there)]
+def list_models(ctx: typer.Context, pipeline: PipelineName, as_json: JsonOption = False) -> None:
+    """List every model with its figures, gates and state.
+
+    Also shows where each champion came into force: activation, and offset of each partition.
+    """
+    from headrace.query.models import model_views
+
+    topics, _ = opened(ctx, pipeline)
+    with waiting("reading models and decisions"):
+        views = model_views(topics)
     if as_json:
-        typer.echo(json.dumps(rows))
+        typer.echo(json.dumps([view.plain() for view in views]))
         return
-    table = Table(
-        Column("model", no_wrap=True),
-        "by",
-        "examples",
-        "algorithm",
-        "log loss",
-        "AUC",
-        "gates",
-        Column("state", overflow="fold"),
-        title=f"models of {pipeline}",
-    )
-    for row in rows:
-        failed = [name for name, ok in row["gates"].items() if not ok]
-        gates = f"failed: {', '.join(failed)}" if failed else f"{len(row['gates'])} passed" if row["gates"] else ""
-        table.add_row(
-            row["id"][:12],
-            row["trigger"],
-            f"{row['examples']:,}",
-            row["algorithm"],
-            f"{row['metrics']['log_loss']:.4f}",
-            f"{row['metrics']['auc']:.4f}",
-            gates or "not yet",
-            f"{row['state']}: {row['detail']}" if row["detail"] else row["state"],
-        )
-    Console().print(table)
+    from rich.console import Console
+
+    from headrace.cli.models_screen import listed
+
+    console = Console()
+    console.print(listed(topics.pipeline.name, views, console.width))
+
+
+def show(ctx: typer.Context, pipeline: PipelineName, model: ModelId, as_json: JsonOption = False) -> None:
+    """Show one model: examples, figures, gates, history."""
+    from headrace.client.models import Models
+    from headrace.governance.catalog import published, resolve_model
+    from headrace.models.package.signing import Trust
+
+    topics, settings = opened(ctx, pipeline)
+    with waiting("reading models and decisions"):
+        found = Models(topics, Trust.of(settings))[resolve_model(published(topics), model)]
+    from headrace.cli.models_screen import details_of, plain
+
+    if as_json:
+        typer.echo(json.dumps(plain(found)))
+        return
+    from rich.console import Console
+
+    Console().print(details_of(topics.pipeline.name, found))
 
 
 def export(
+    ctx: typer.Context,
     pipeline: PipelineName,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model id, or as much of its start as is unique.")],
-    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write to; made where it is not there.")],
-    kafka: KafkaOption = None,
-    registry: RegistryOption = None,
-    state: StateOption = None,
-    x: PropertyOption = None,
+    model: ModelId,
+    to: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", show_default=False, help="Folder to write to; created if it does not exist."),
+    ],
 ) -> None:
-    """Write a model's files, checked against its digests: model/model.onnx, model/manifest.json and model.sig.
+    """Write a model's files, checked against its digests.
 
-    Whoever has the public key can check them without headrace:
+    The files are model/model.onnx, model/manifest.json and model.sig. Anyone with the public key can check them without
+    headrace:
     model_signing verify key FOLDER/model --signature FOLDER/model.sig --public_key KEY.pub
     """
-    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x))
-    models = published(there)
-    found = models[resolve_model(models, model)]
-    if (to / MODEL).exists():
-        raise ConfigError(f"{to / MODEL} is there already: name another folder")
-    folder = lay_out(fetch(there, there.log, found.manifest, found.offset), to)
+    from headrace.governance.catalog import published, resolve_model
+    from headrace.models.package.signing import MODEL, SIGNATURE, lay_out
+    from headrace.models.package.topic import fetch
+
+    topics, _ = opened(ctx, pipeline)
+    with waiting("reading the model"):
+        models = published(topics)
+        found = models[resolve_model(models, model)]
+        if (to / MODEL).exists():
+            raise ConfigError(f"{to / MODEL} exists already: name another folder")
+        folder = lay_out(fetch(topics, topics.log, found.manifest, found.offset), to)
     signed = f", signed: {to / SIGNATURE}" if found.manifest.signature else "; it is not signed"
     typer.echo(f"model {found.manifest.model_id[:12]} written to {folder}{signed}")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from headrace.cli.connect import (
-    KafkaOption,
-    PipelineName,
-    PropertyOption,
-    RegistryOption,
-    StateOption,
-    open_pipeline,
-    settings_from,
-)
-from headrace.cli.extras import platform_module
-from headrace.topics.parties import PRODUCER
+from headrace.cli.connect import PipelineName, opened
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from headrace.producers.files import BadRow
 
 SHOWN = 20
+"""Refused rows that are printed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,28 +27,74 @@ def register(app: typer.Typer) -> None:
 
 
 def push(
+    ctx: typer.Context,
     pipeline: PipelineName,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, JSON lines, Parquet or Avro.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", show_default=False, help="CSV, JSON lines, Parquet or Avro.")
+    ],
     rate: Annotated[float | None, typer.Option(min=0.1, help="Events a second, at most.")] = None,
     speed: Annotated[
-        float | None, typer.Option(min=0.001, help="Replay by event time, so many times as fast as it happened.")
+        float | None, typer.Option(min=0.001, help="Replay by event time, this many times as fast as it happened.")
     ] = None,
-    kafka: KafkaOption = None,
-    registry: RegistryOption = None,
-    state: StateOption = None,
-    x: PropertyOption = None,
 ) -> None:
-    """Push events from files.
+    """Push events from files to a pipeline's raw topic.
 
-    Every row is held to the pipeline's schema at the door. A row that does not fit is reported with its file
-    and line, and kept as a dead letter; the others go on. Exits with 1 where there was such a row.
+    Each row is checked against the pipeline's schema. A row that does not fit is reported with its file and line and
+    kept as a dead letter; the others are pushed. Exits with 1 if there was such a row.
     """
-    there = open_pipeline(pipeline, settings_from(kafka, registry, state, x, principal=PRODUCER.name))
-    producers = platform_module("headrace.producers.files")
-    pacing = platform_module("headrace.producers.pacing")
+    from rich.console import Console
+
+    from headrace.producers.files import push_file
+    from headrace.producers.pacing import Pace
+    from headrace.topics.parties import PRODUCER
+
+    topics, _ = opened(ctx, pipeline, principal=PRODUCER.name)
     console = Console(stderr=True)
-    pace = pacing.Pace(there.pipeline.event_time, rate=rate, speed=speed) if rate or speed else None
-    sent = bad = 0
+    pace = Pace(topics.pipeline.event_time, rate=rate, speed=speed) if rate or speed else None
+    refusals = _Refusals(console)
+    sent = 0
+    with _bars(console) as bars:
+        for path in files:
+            task = bars.add_task(path.name, total=None)
+            refusals.path = path
+
+            def advance(rows: int, task: TaskID = task) -> None:
+                bars.advance(task, rows)
+
+            done = push_file(topics, path, pace=pace, report=refusals.take, progress=advance)
+            bars.update(task, total=done.sent + done.bad)
+            sent += done.sent
+    refusals.rest()
+    typer.echo(f"{sent:,} events pushed, {refusals.count:,} rows refused")
+    if refusals.count:
+        typer.echo(f"next: `headrace dead list {pipeline} --stage push` lists them; mend the file and push those again")
+        raise typer.Exit(1)
+    typer.echo(f"next: `headrace watch {pipeline}` shows what becomes of them")
+
+
+class _Refusals:
+    """Rows that were refused: the first are printed, all are counted."""
+
+    def __init__(self, console: Console) -> None:
+        self.count = 0
+        self.path = Path()
+        self._console = console
+
+    def take(self, row: BadRow) -> None:
+        self.count += 1
+        if self.count <= SHOWN:
+            self._console.print(f"{self.path}:{row.line}: {row.reason}", highlight=False, markup=False, soft_wrap=True)
+
+    def rest(self) -> None:
+        if self.count > SHOWN:
+            self._console.print(f"... and {self.count - SHOWN:,} more")
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Progress]:
+    """A bar for each file; where standard error is no terminal, none is drawn."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -60,23 +103,5 @@ def push(
         TextColumn("rows"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as progress:
-        for path in files:
-            task = progress.add_task(path.name, total=None)
-
-            def report(row: object, path: Path = path) -> None:
-                nonlocal bad
-                bad += 1
-                if bad <= SHOWN:
-                    console.print(f"{path}:{row.line}: {row.reason}", highlight=False, markup=False)  # type: ignore[attr-defined]
-
-            done = producers.push_file(
-                there, path, pace=pace, report=report, progress=lambda n, task=task: progress.advance(task, n)
-            )
-            progress.update(task, total=done.sent + done.bad)
-            sent += done.sent
-    if bad > SHOWN:
-        console.print(f"... and {bad - SHOWN} more")
-    typer.echo(f"{sent} events pushed, {bad} rows refused" + (f" (see {there.topic('dead')})" if bad else ""))
-    if bad:
-        raise typer.Exit(1)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        yield bars

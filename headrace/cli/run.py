@@ -1,25 +1,16 @@
-"""``headrace run``: one processor, as one or several workers."""
+"""``headrace run``: one processor, or every processor of a pipeline."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
 
-from headrace.cli.connect import (
-    KafkaOption,
-    PropertyOption,
-    RegistryOption,
-    StateOption,
-    open_pipeline,
-    settings_from,
-)
-from headrace.runner.processors import WorkerContext, build, processor_spec
-from headrace.worker.service import log_lines, run_service, worker_name
+from headrace.cli.connect import PipelineName, connection
+from headrace.cli.progress import LINE
+from headrace.errors import ConfigError
+
+ALL = "all"
 
 
 def register(app: typer.Typer) -> None:
@@ -28,57 +19,84 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    processor: Annotated[str, typer.Argument(help="preprocess, infer, join, retrain, govern, monitor or forward.")],
-    pipeline: Annotated[
-        str, typer.Option(help="A name from headrace.toml, or module:attribute, or file.py:attribute.")
+    ctx: typer.Context,
+    processor: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROCESSOR",
+            show_default=False,
+            help="preprocess, infer, join, retrain, govern, monitor or forward; all: every one that a pipeline needs.",
+        ),
     ],
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes; partitions are shared among them.")] = 1,
-    worker_id: Annotated[
-        str | None, typer.Option(help="Name of this worker, unique among live ones; kept, a restart recovers at once.")
+    pipeline: PipelineName,
+    workers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COUNT",
+            help="Worker processes; they share the partitions. With all: PROCESSOR=COUNT, repeatable.",
+        ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of /health and /metrics; 0: any free one.")] = 0,
+    also: Annotated[
+        list[str] | None, typer.Option("--with", metavar="PROCESSOR", help="With all: run this one too, e.g. forward.")
+    ] = None,
+    worker_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of this worker, unique among live ones. A restart under the same name recovers at once.",
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of /health and /metrics; 0 picks a free one for each worker.")] = 0,
     host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
-    commit_ms: Annotated[int, typer.Option(min=1, help="Milliseconds between commits, at most.")] = 100,
-    kafka: KafkaOption = None,
-    registry: RegistryOption = None,
-    state: StateOption = None,
-    x: PropertyOption = None,
+    commit_ms: Annotated[int, typer.Option(min=1, help="Commit at least this often, in milliseconds.")] = 100,
 ) -> None:
-    """Run a processor until SIGTERM or Ctrl-C. Its open transaction is then committed or given up."""
-    processor_spec(processor)
-    if workers > 1:
-        raise typer.Exit(_several(workers, worker_id or processor))
-    worker = worker_id or worker_name(processor)
+    """Run a processor until SIGTERM or Ctrl-C. Its open transaction is then committed or aborted.
+
+    `headrace run all PIPELINE` runs every processor under one supervisor, with one log: one that ends is started again
+    after a growing pause while the others go on, and `headrace status` says so.
+    """
+    LINE.end()  # a worker's standard error is its log
+    from headrace.runner.processors import processor_spec
+    from headrace.runner.supervisor import workers_of
+
+    if processor == ALL:
+        counts = workers_of(workers or (), also or ())
+    else:
+        processor_spec(processor)
+        if also:
+            raise ConfigError("--with goes with all: headrace run all PIPELINE --with PROCESSOR")
+        given = f"{processor}={workers[-1]}" if workers else f"{processor}=1"
+        counts = {processor: workers_of([given])[processor]}
+    if processor != ALL and counts[processor] == 1:
+        _one(ctx, processor, pipeline, worker_id, host, port, commit_ms / 1000)
+        return
+    if worker_id is not None:
+        raise ConfigError("--worker-id names one worker; several get names of their own")
+    if port:
+        raise ConfigError("--port is for one worker; several pick free ones, and `headrace status` says which")
+    _several(ctx, pipeline, counts, ["--host", host, "--commit-ms", str(commit_ms)])
+
+
+def _one(
+    ctx: typer.Context, processor: str, pipeline: str, name: str | None, host: str, port: int, commit_interval: float
+) -> None:
+    from headrace.client.connect import open_topics
+    from headrace.runner.processors import WorkerContext, build
+    from headrace.worker.service import log_lines, run_service, worker_name
+
+    worker = name or worker_name(processor)
     log_lines(worker)
-    settings = settings_from(kafka, registry, state, x, principal=processor)
-    topics = open_pipeline(pipeline, settings, worker)
+    settings = connection(ctx).settings(processor)
+    topics = open_topics(pipeline, settings, worker)
     context = WorkerContext(topics, topics.log, settings, pipeline, worker)
-    loop = build(processor, context, commit_ms / 1000)
+    loop = build(processor, context, commit_interval)
     run_service(loop, {"pipeline": topics.pipeline.name, "processor": processor, "worker": worker}, host, port)
 
 
-def _several(workers: int, stem: str) -> int:
-    """Run this same command as several child processes; gives the first exit code that is not 0."""
-    from headrace.launch import command
+def _several(ctx: typer.Context, pipeline: str, counts: dict[str, int], options: list[str]) -> None:
+    from headrace.declare.find import find_pipeline
+    from headrace.runner.supervisor import supervisor
 
-    same = [a for i, a in enumerate(sys.argv[1:]) if not _is_workers(i)]
-    children = [
-        subprocess.Popen(command([sys.executable, "-m", "headrace", *same, "--worker-id", f"{stem}-{i}"]))
-        for i in range(workers)
-    ]
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        for child in children:
-            child.terminate()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    codes = [child.wait() for child in children]
-    return next((code for code in codes if code), 0)
-
-
-def _is_workers(place: int) -> bool:
-    """Whether an argument is --workers or its value, or --worker-id or its value."""
-    given = sys.argv[1:]
-    names = ("--workers", "--worker-id")
-    return given[place].startswith(names) or (place > 0 and given[place - 1] in names)
+    settings = connection(ctx).local().located()
+    find_pipeline(pipeline, settings)  # a wrong name is told once and at once, not by each worker again and again
+    supervisor(pipeline, settings, counts, options).run()

@@ -1,57 +1,79 @@
-"""``headrace replay --model``: production's past under a candidate."""
+"""``headrace whatif``: the past of a pipeline under another model."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from headrace.cli.connect import open_pipeline
-from headrace.cli.extras import platform_module
+from headrace.cli.connect import JsonOption, ModelId, PipelineName, opened
 from headrace.cli.progress import Bar
-from headrace.config import Settings
 from headrace.errors import ConfigError
-from headrace.models.package.signing import Trust
-from headrace.query.audit.scope import Window
 
 
-@dataclass(frozen=True)
-class Ways:
-    """How the report is given: a page in a file, JSON in place of tables."""
-
-    html: Path | None = None
-    as_json: bool = False
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command()(whatif)
 
 
-def what_if(pipeline: str, settings: Settings, model: str, window: Window, threshold: float, ways: Ways) -> None:
-    """Score the past under ``model`` and show the report.
+def whatif(
+    ctx: typer.Context,
+    pipeline: PipelineName,
+    model: ModelId,
+    since: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Only records appended since then (ISO 8601, UTC)."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Only records appended before then (ISO 8601, UTC).")
+    ] = None,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Score from which a decision is yes.")] = 0.5,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the report as one page, with plots.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what another model would have answered in the past.
 
-    Raises:
-        ConfigError: no such model, nothing to compare with, or the page cannot be written where it should.
-        ModelRejected: the candidate fails a check.
+    Nothing is written to the log, and nobody has to approve it. Compares it with production on the labels that came
+    later: figures of both, over time and by group, the decisions that would change, and the records on which the two
+    differ most. Records that a model was trained on are reported apart.
     """
-    if ways.html is not None:
-        _writable(ways.html)
-    page = platform_module("headrace.jobs.whatif.page") if ways.html else None
-    ask, screen = platform_module("headrace.jobs.whatif.run"), platform_module("headrace.cli.whatif_screen")
-    there = open_pipeline(pipeline, settings)
-    with Bar() as bar:
-        report = ask.what_if(there, model, Trust.of(settings), window, threshold, bar)
-    if page is not None and ways.html is not None:
-        ways.html.write_text(page.page(report), encoding="utf-8")
-    if ways.as_json:
+    from headrace.cli.times import window
+
+    asked = window(since, until)
+    if html is not None:
+        _writable(html)
+    from headrace.jobs.whatif.run import what_if
+    from headrace.models.package.signing import Trust
+
+    topics, settings = opened(ctx, pipeline)
+    with Bar("reading models and decisions") as bar:
+        report = what_if(topics, model, Trust.of(settings), asked, threshold, bar)
+    if html is not None:
+        from headrace.jobs.whatif.page import page
+
+        html.write_text(page(report), encoding="utf-8")
+    if as_json:
         typer.echo(json.dumps(report.plain(), allow_nan=False))
     else:
-        screen.show(report, Console())
-    if ways.html is not None:
-        typer.echo(f"the page is {ways.html}", err=ways.as_json)
+        from rich.console import Console
+
+        from headrace.cli.whatif_screen import show
+
+        show(report, Console())
+    if html is not None:
+        typer.echo(f"page written to {html}", err=as_json)
 
 
 def _writable(file: Path) -> None:
-    """Said before the log is read, not after."""
+    """Said before the log is read, not after.
+
+    Raises:
+        ConfigError: the file is a folder, or its folder does not exist.
+    """
     if file.is_dir():
         raise ConfigError(f"--html {file}: that is a folder; name a file in it")
     if not file.absolute().parent.is_dir():

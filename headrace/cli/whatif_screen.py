@@ -1,4 +1,4 @@
-"""The report on a terminal of 100 columns."""
+"""The report on a terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from headrace.cli.tables import details, fold, name, number, table
 from headrace.jobs.whatif.cautions import cautions, headline
 from headrace.jobs.whatif.extremes import Extreme
 from headrace.jobs.whatif.figures import Comparison
@@ -14,24 +15,26 @@ from headrace.jobs.whatif.words import figure, margin, moment, span, tame, verdi
 
 ROWS = 10
 """Single records shown on either side; the page and JSON hold them all."""
-BOTH = ("AUC prod.", "cand.", "log loss prod.", "cand.", "difference")
+BOTH = ("AUC\nprod.", "AUC\ncand.", "loss\nprod.", "loss\ncand.", "\ndifference")
+"""Heads of two models' figures, in two lines for 80 columns."""
 STYLES = {"better": "bold green", "worse": "bold red", "no clear difference": "bold"}
 
 
 def show(report: Report, console: Console) -> None:
     """Print the report."""
     console.print(_asked(report))
+    console.print()
     console.print(Text(verdict(report), style=STYLES[report.headline.verdict] if report.headline else "bold yellow"))
     console.print(Text(f"judged: {headline(report)}"))
     if report.headline is not None:
-        console.print(_figures(report.headline))
-        console.print(_parts(report))
+        _apart(console, _figures(report.headline), _parts(report))
+    console.print()
     for text in cautions(report):
         console.print(Text(f"! {text}", style="yellow"))
     if report.over_time is not None:
-        console.print(_over_time(report))
-    for table in _groups(report):
-        console.print(table)
+        _apart(console, _over_time(report))
+    _apart(console, *_groups(report))
+    console.print()
     _flips(report, console)
     _shift(report, console)
     for title, rows in (
@@ -39,82 +42,89 @@ def show(report: Report, console: Console) -> None:
         ("where production was further off", report.extremes.best),
     ):
         if rows:
-            console.print(_rows(title, rows))
+            _apart(console, _rows(title, rows))
+
+
+def _apart(console: Console, *tables: Table) -> None:
+    """Print tables with an empty line before each."""
+    for shown in tables:
+        console.print()
+        console.print(shown)
 
 
 def _asked(report: Report) -> Table:
     asked, counts = report.asked, report.counts
     manifest = asked.candidate
-    table = Table(show_header=False, title=Text(f"what if: {asked.pipeline} under {manifest.model_id[:12]}"))
-    table.add_row("candidate", f"{manifest.algorithm}, {manifest.lineage.records:,} examples")
+    shown = details(f"what if: {asked.pipeline} under {manifest.model_id[:12]}")
+    shown.add_row("candidate", f"{manifest.algorithm}, {manifest.lineage.records:,} examples")
     offsets = "  ".join(f"{p}:{a:,}-{b:,}" for p, (a, b) in asked.ranges.items())
-    table.add_row("features", Text(offsets, overflow="fold"))
+    shown.add_row("features", Text(offsets, overflow="fold"))
     if report.event_times is not None:
-        table.add_row("event time", " to ".join(map(moment, report.event_times)))
+        shown.add_row("event time", " to ".join(map(moment, report.event_times)))
     answered = "  ".join(f"{m.model_id[:12]} {m.share:.1%}" for m in report.models)
-    table.add_row("answered by", Text(answered, overflow="fold"))
+    shown.add_row("answered by", Text(answered, overflow="fold"))
     told = f"{counts.records:,}, of them {counts.answered:,} answered, {counts.labelled:,} labelled, "
-    table.add_row("records", f"{told}{counts.unfit:,} unfit for the candidate")
-    return table
+    shown.add_row("records", f"{told}{counts.unfit:,} unfit for the candidate")
+    return shown
 
 
 def _figures(c: Comparison) -> Table:
-    table = _table("figure", *_right("production", "candidate", "difference"))
+    shown = _table(fold("figure"), *_right("production", "candidate", "difference"))
     p, q, d = c.production, c.candidate, c.difference
-    table.add_row("log loss (lower is better)", figure(p.log_loss), figure(q.log_loss), margin(c))
-    table.add_row("AUC (higher is better)", figure(p.auc), figure(q.auc), figure(d.auc, signed=True))
-    table.add_row("Brier score (lower is better)", figure(p.brier), figure(q.brier), figure(d.brier, signed=True))
-    table.add_row("share of label 1", figure(c.base_rate), "", "")
-    return table
+    shown.add_row("log loss (lower is better)", figure(p.log_loss), figure(q.log_loss), margin(c))
+    shown.add_row("AUC (higher is better)", figure(p.auc), figure(q.auc), figure(d.auc, signed=True))
+    shown.add_row("Brier score (lower is better)", figure(p.brier), figure(q.brier), figure(d.brier, signed=True))
+    shown.add_row("share of label 1", figure(c.base_rate), "", "")
+    return shown
 
 
 def _parts(report: Report) -> Table:
     o = report.overall
-    table = _table("read before by", *_right("records", *BOTH), title="who had seen the records")
-    for name, part in (
+    shown = _table(name("read before by"), number("records"), *_right(*BOTH), title="who had seen the records")
+    for reader, part in (
         ("neither", o.fresh),
         ("the candidate", o.seen),
         ("production's alone", o.known),
         ("all", o.all),
     ):
-        table.add_row(name, *_both(part))
-    return table
+        shown.add_row(reader, *_both(part))
+    return shown
 
 
 def _over_time(report: Report) -> Table:
     assert report.over_time is not None
     unit = report.over_time.unit
-    table = _table(unit, *_right("records", "seen", *BOTH), title="over time, all labelled records")
+    shown = _table(name(unit), number("records"), number("seen"), *_right(*BOTH), title="over time, labelled records")
     for b in report.over_time.buckets:
         count, *figures = _both(b.figures)
-        table.add_row(span(b.start, b.stop, unit), count, f"{b.seen / b.rows:.0%}" if b.rows else "", *figures)
-    return table
+        shown.add_row(span(b.start, b.stop, unit), count, f"{b.seen / b.rows:.0%}" if b.rows else "", *figures)
+    return shown
 
 
 def _groups(report: Report) -> list[Table]:
     tables = []
     for group in report.groups:
-        table = _table(
-            Column(Text(group.name), overflow="fold"), *_right("records", *BOTH), title=Text(f"by {group.name}")
+        shown = _table(
+            Column(Text(group.name), overflow="fold"), number("records"), *_right(*BOTH), title=Text(f"by {group.name}")
         )
         for v in group.values:
-            table.add_row(Text(tame(v.value)), *_both(v.figures))
+            shown.add_row(Text(tame(v.value)), *_both(v.figures))
         if group.others:
-            table.add_row(
+            shown.add_row(
                 Text(f"{group.others:,} other values", style="dim"), f"{group.other_rows:,}", *[""] * len(BOTH)
             )
         if group.values:
-            tables.append(table)
+            tables.append(shown)
     return tables
 
 
 def _flips(report: Report, console: Console) -> None:
     f = report.flips
     share = f" ({f.flips / f.rows:.2%})" if f.rows else ""
-    table = _table("production", *_right("candidate no", "candidate yes"), title=f"decisions at {f.threshold:g}")
-    table.add_row("no", f"{f.no_no:,}", Text(f"{f.no_yes:,}", style="bold"))
-    table.add_row("yes", Text(f"{f.yes_no:,}", style="bold"), f"{f.yes_yes:,}")
-    console.print(table)
+    shown = _table(name("production"), *_right("candidate no", "candidate yes"), title=f"decisions at {f.threshold:g}")
+    shown.add_row("no", f"{f.no_no:,}", Text(f"{f.no_yes:,}", style="bold"))
+    shown.add_row("yes", Text(f"{f.yes_no:,}", style="bold"), f"{f.yes_yes:,}")
+    console.print(shown)
     told = f"{f.flips:,} of {f.rows:,} would change{share}; of those judged "
     console.print(Text(f"{told}{f.better:,} for the better, {f.worse:,} for the worse"))
 
@@ -130,7 +140,7 @@ def _shift(report: Report, console: Console) -> None:
 def _rows(title: str, rows: tuple[Extreme, ...]) -> Table:
     names = ", ".join(tame(name) for name in rows[0].groups)
     wide = [Column(Text(names), overflow="fold")] if names else []
-    table = _table(
+    shown = _table(
         *(Column("id", overflow="fold"), Column("record", no_wrap=True), Column("event time", no_wrap=True), *wide),
         *_right("prod.", "cand.", "label"),
         Column("log loss", justify="right", min_width=6),
@@ -139,10 +149,10 @@ def _rows(title: str, rows: tuple[Extreme, ...]) -> Table:
     for r in rows[:ROWS]:
         scores = (f"{r.production:.3f}", f"{r.candidate:.3f}", str(r.label), f"{r.excess:+.3f}")
         groups = [Text(", ".join(map(tame, r.groups.values())))] if names else []
-        table.add_row(Text(tame(r.id)), r.at, moment(r.event_time), *groups, *scores)
+        shown.add_row(Text(tame(r.id)), r.at, moment(r.event_time), *groups, *scores)
     if len(rows) > ROWS:
-        table.caption = f"and {len(rows) - ROWS} more with --html or --json"
-    return table
+        shown.caption = f"and {len(rows) - ROWS} more with --html or --json"
+    return shown
 
 
 def _both(c: Comparison | None) -> list[str | Text]:
@@ -155,8 +165,10 @@ def _both(c: Comparison | None) -> list[str | Text]:
 
 
 def _right(*names: str) -> list[Column]:
-    return [Column(name, justify="right") for name in names]
+    return [number(head) for head in names]
 
 
-def _table(*columns: Column | str, title: str | Text = "") -> Table:
-    return Table(*columns, title=title or None, title_justify="left", caption_justify="left")
+def _table(*columns: Column, title: str | Text = "") -> Table:
+    found = table(*columns)
+    found.title, found.caption_justify = title or None, "left"
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
@@ -29,7 +30,7 @@ def coerce(frame: pl.DataFrame, schema: dict[str, Any]) -> tuple[pl.DataFrame, l
             column = _cast(source, dtype)
             unreadable = (column.is_null() & source.is_not_null()).arg_true().to_list()
             for row in unreadable:
-                problems.setdefault(row, f"field {name}: {source[row]!r} is no {dtype}")
+                problems.setdefault(row, f"field {name}: {_text(source[row])} is not {_kind(field['type'])}")
         else:
             column = pl.repeat(field.get("default"), frame.height, dtype=dtype, eager=True)
         if not optional:
@@ -41,6 +42,23 @@ def coerce(frame: pl.DataFrame, schema: dict[str, Any]) -> tuple[pl.DataFrame, l
         keep = pl.Series([row not in problems for row in range(frame.height)], dtype=pl.Boolean)
         fitting = fitting.filter(keep)
     return fitting, sorted(problems.items())
+
+
+def _text(value: object) -> str:
+    """A value as its row has it: text in quotes, the rest as JSON writes it."""
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _kind(avro_type: Any) -> str:
+    """An Avro type in words, with its article."""
+    if isinstance(avro_type, list):
+        return " or ".join(_kind(branch) for branch in avro_type if branch != "null")
+    if isinstance(avro_type, dict):
+        logical = avro_type.get("logicalType", "")
+        if logical.startswith(("timestamp", "local-timestamp")):
+            return "a time (ISO 8601)"
+        return _kind(logical or avro_type["type"])
+    return f"an {avro_type}" if avro_type[0] in "aeiou" else f"a {avro_type}"
 
 
 def _cast(source: pl.Series, dtype: pl.DataType) -> pl.Series:

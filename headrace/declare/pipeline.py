@@ -8,19 +8,22 @@ the labels they reveal). Everything else has a default.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from os import PathLike
 from typing import Any
 
 import polars as pl
 
 from headrace.codec.types import avro_type_of, polars_schema
 from headrace.declare.drift import Drift
+from headrace.declare.duration import duration
 from headrace.declare.forward import FORWARDED, Forward
 from headrace.declare.gates import Gates
-from headrace.declare.raw_schema import Schema
+from headrace.declare.raw_schema import Schema, schema
 from headrace.declare.target import Binary
 from headrace.declare.training import Training
 from headrace.errors import SchemaError
@@ -34,13 +37,14 @@ RESERVED = frozenset({"id", "key", "event_time", "raw_offset"})
 FrameFunction = Callable[[pl.DataFrame], pl.DataFrame]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class Pipeline:
     """An ML pipeline on Kafka, as its user declares it.
 
     Args:
         name: prefix of every topic: letters, digits, ``-`` and ``_``.
-        raw: Avro record schema of the raw events (see :func:`schema`).
+        raw: Avro record schema of the raw events: the schema itself, or the file that holds it. A relative path is
+            looked up from the folder of the file that declares the pipeline.
         key: field that keys every topic (its hash picks the partition, so it bounds what features can see).
         id: field that names one thing to score; joins, routing and people use it.
         event_time: field with the event's time, ``timestamp-micros`` or ``timestamp-millis``.
@@ -50,12 +54,24 @@ class Pipeline:
         labels: raw rows in log order -> one row per label: ``offset`` and ``label``; also ``id`` and
             ``label_time`` where they are not those of the row itself.
         target: what the label means.
-        horizon: how far back in event time ``features`` looks.
+        horizon: how far back in event time ``features`` looks. Spans are timedeltas, or written as ``10m`` or ``30d``.
         label_horizon: how long after the features a label may come.
         lateness: how far behind its partition's newest event an event may be and still be used.
         categorical: numeric features that are codes, not quantities.
         groups: string columns of the feature rows by which quality and fairness are split.
         partitions: partitions of each keyed topic.
+        training: how a trigger's examples become a model.
+        drift: when the monitor asks for a retraining.
+        gates: what a candidate must pass.
+        forward: what is sent to a search engine.
+        times: event times from the first to the last are plausible; records with others are dead-lettered.
+        failure_limit: share of the last records on which user code may fail before the worker stops.
+        function_limit: how long ``features`` or ``labels`` may take on a batch. The batch is then halved down to the
+            records on which they do not return, which are dead-lettered; each part may take a third of it at least.
+
+    Raises:
+        SchemaError: a part does not fit the others; the message names it.
+        ConfigError: a span is not written as one.
     """
 
     name: str
@@ -67,24 +83,74 @@ class Pipeline:
     labels: FrameFunction
     target: Binary
     horizon: timedelta
-    label_horizon: timedelta = timedelta(days=7)
-    lateness: timedelta = timedelta(hours=1)
-    categorical: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    partitions: int = 4
-    training: Training = field(default_factory=Training)
-    drift: Drift = field(default_factory=Drift)
-    gates: Gates = field(default_factory=Gates)
-    forward: Forward = field(default_factory=Forward)
-    times: tuple[datetime, datetime] = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-    """Event times from the first to the last are taken for such; others are dead-lettered."""
-    failure_limit: float = 0.5
-    """Share of a batch's records on which user code may fail before the worker stops."""
-    function_limit: timedelta = timedelta(seconds=30)
-    """How long ``features`` or ``labels`` may take on a batch. It is then halved down to the records on which they do
-    not return, which are dead-lettered; each part may take a third of that at least."""
+    label_horizon: timedelta
+    lateness: timedelta
+    categorical: tuple[str, ...]
+    groups: tuple[str, ...]
+    partitions: int
+    training: Training
+    drift: Drift
+    gates: Gates
+    forward: Forward
+    times: tuple[datetime, datetime]
+    failure_limit: float
+    function_limit: timedelta
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        raw: Schema | str | PathLike[str],
+        key: str,
+        id: str,
+        event_time: str,
+        features: FrameFunction,
+        labels: FrameFunction,
+        target: Binary,
+        horizon: timedelta | str,
+        label_horizon: timedelta | str = timedelta(days=7),
+        lateness: timedelta | str = timedelta(hours=1),
+        categorical: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        partitions: int = 4,
+        training: Training | None = None,
+        drift: Drift | None = None,
+        gates: Gates | None = None,
+        forward: Forward | None = None,
+        times: tuple[datetime, datetime] = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)),
+        failure_limit: float = 0.5,
+        function_limit: timedelta | str = timedelta(seconds=30),
+    ) -> None:
+        if not isinstance(raw, dict):
+            raw = schema(raw, beside=sys._getframe(1).f_globals.get("__file__", "."))
+        declared = {
+            "name": name,
+            "raw": raw,
+            "key": key,
+            "id": id,
+            "event_time": event_time,
+            "features": features,
+            "labels": labels,
+            "target": target,
+            "horizon": duration(horizon, f"pipeline {name}: horizon"),
+            "label_horizon": duration(label_horizon, f"pipeline {name}: label_horizon"),
+            "lateness": duration(lateness, f"pipeline {name}: lateness"),
+            "categorical": _names(categorical, f"pipeline {name}: categorical"),
+            "groups": _names(groups, f"pipeline {name}: groups"),
+            "partitions": partitions,
+            "training": training or Training(),
+            "drift": drift or Drift(),
+            "gates": gates or Gates(),
+            "forward": forward or Forward(),
+            "times": times,
+            "failure_limit": failure_limit,
+            "function_limit": duration(function_limit, f"pipeline {name}: function_limit"),
+        }
+        for field_name, value in declared.items():
+            object.__setattr__(self, field_name, value)
+        self._check()
+
+    def _check(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", self.name):
             raise SchemaError(f"pipeline name {self.name!r}: use letters, digits, - and _")
         fields = polars_schema(self.raw)
@@ -182,3 +248,9 @@ class Pipeline:
 
 
 _MICROS = {"type": "long", "logicalType": "timestamp-micros"}
+
+
+def _names(given: Sequence[str], what: str) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise SchemaError(f"{what}={given!r} is one word: give a tuple, ({given!r},)")
+    return tuple(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from headrace.errors import SchemaError
 Schema = dict[str, Any]
 
 
-def schema(file: str, *, beside: str | Path) -> Schema:
+def schema(file: str | PathLike[str], *, beside: str | PathLike[str]) -> Schema:
     """Read an Avro record schema from ``file`` in the folder of ``beside`` (give ``__file__``).
 
     Raises:

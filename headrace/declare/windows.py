@@ -6,29 +6,39 @@ the same value however the stream was cut into batches, as long as the frame rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
+from headrace.declare.duration import duration
+
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Window:
     """What to sum over which rows.
 
-    Attributes:
+    Args:
         value: a boolean or integer expression over the events; null counts as 0.
-        within: length of the window in event time.
-        by: columns that form a group; none: all rows are one group.
+        within: length of the window in event time: a timedelta, or written as ``10m``.
+        by: the column or columns that form a group; none: all rows are one group.
+
+    Raises:
+        ConfigError: ``within`` is no span.
     """
 
     value: pl.Expr
     within: timedelta
-    by: tuple[str, ...] = ()
+    by: tuple[str, ...]
+
+    def __init__(self, value: pl.Expr, within: timedelta | str, by: str | Sequence[str] = ()) -> None:
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "within", duration(within, "window: within"))
+        object.__setattr__(self, "by", (by,) if isinstance(by, str) else tuple(by))
 
 
 def rolling_sums(events: pl.DataFrame, *, at: str, windows: Mapping[str, Window]) -> pl.DataFrame:
@@ -67,7 +77,7 @@ def rolling_sums(events: pl.DataFrame, *, at: str, windows: Mapping[str, Window]
 
 
 class _Layout:
-    """The rows sorted by group and time: a window is then a range of places.
+    """The rows sorted by group and time: a window is then a range of indices.
 
     Args:
         t: event times, microseconds.

@@ -12,7 +12,7 @@ CLIP = 1e-7
 
 def binary_metrics(y: Scores, p: Scores) -> dict[str, float]:
     """AUC, log loss, Brier score and base rate of probabilities ``p`` (n,) against labels ``y`` (n,) of 0 and 1."""
-    from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score  # imports for seconds; a worker needs CLIP
+    from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score  # half a worker's imports: not for CLIP alone
 
     clipped = np.clip(p, CLIP, 1 - CLIP)
     return {

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from headrace.governance.catalog import Governance, governance, published
-from headrace.schema.records import Activated, ModelManifest
+from headrace.schema.records import Activated, Approval, ModelManifest
 from headrace.topics.pipeline_topics import PipelineTopics
 
-State = Literal["champion", "candidate", "shadow", "rejected", "retired", "waits for approval"]
+State = Literal["champion", "candidate", "shadow", "rejected", "retired", "approved", "waits for approval"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ModelView:
         metrics: figures on its validation examples.
         gates: gate -> whether it passed.
         state: what it is now.
-        detail: why it was rejected, or its share of the answers.
+        detail: why it was rejected, its share of the answers, or that it is not in force yet.
         markers: where it came into force as the champion, oldest first.
     """
 
@@ -95,6 +95,8 @@ def _state(model_id: str, decided: Governance, ruled: bool) -> tuple[State, str]
             return "shadow", ""
     if model_id in decided.rejected:
         return "rejected", decided.rejected[model_id].reason
+    if any(isinstance(o, Approval) and o.model_id == model_id for o in decided.open_orders().values()):
+        return "approved", "not in force yet"
     return ("retired", "") if ruled else ("waits for approval", "")
 
 

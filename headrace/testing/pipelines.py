@@ -97,7 +97,7 @@ def wide(width: int) -> Pipeline:
     return replace(toy("wide"), features=many)
 
 
-# What `headrace run --pipeline` finds: the name comes from the environment, so that a test has its own topics.
+# What `headrace run PROCESSOR REFERENCE` finds: the name comes from the environment, so that a test has its own topics.
 pipeline = toy(os.environ.get("TOY_PIPELINE", "toy"))
 REFERENCE = f"{__name__}:pipeline"
 grouped_pipeline = grouped(pipeline.name)

@@ -8,7 +8,6 @@ them is written when it is there, or dropped when it is not. A crash anywhere le
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -79,7 +78,7 @@ class ExactlyOnceLoop:
         self._dead_letter = dead_letter
         self._batch = config.batch or processor.batch
         self.status = LoopStatus()
-        self._stop = threading.Event()
+        self._stop = False
         self._assigned: set[TopicPartition] = set()
         self._to_rebuild = False
         self._waiting: dict[TopicPartition, Chunk] = {}
@@ -95,13 +94,18 @@ class ExactlyOnceLoop:
             self._writer, self._group, processor, self.status, config.commit_interval, config.ahead
         )
 
+    @property
+    def inputs(self) -> Sequence[str]:
+        """The topics that the processor reads as a group."""
+        return self._processor.inputs
+
     def figures(self) -> Iterable[Figure]:
         """What the processor tells of itself."""
         return self._processor.figures()
 
     def stop(self) -> None:
         """Ask the loop to end: it commits what is done, and returns. Safe from any thread or signal handler."""
-        self._stop.set()
+        self._stop = True  # no lock: a signal handler may run while another holds it
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Go round until :meth:`stop` is called, or ``until`` says so.
@@ -111,7 +115,7 @@ class ExactlyOnceLoop:
             TooManyFailures: user code failed on too many records.
         """
         try:
-            while not self._stop.is_set() and not until():
+            while not self._stop and not until():
                 self.turn()
             self._end_transaction(leaving=True)
         except BaseException:
@@ -335,7 +339,9 @@ class ExactlyOnceLoop:
         if not self.status.paused:
             log.warning("paused, trying again until it answers: %s", why)
         self.status.paused = why
-        self._stop.wait(self._backoff)
+        deadline = time.monotonic() + self._backoff
+        while not self._stop and time.monotonic() < deadline:
+            time.sleep(min(0.05, self._backoff))
         self._backoff = min(self._backoff * 2, 2.0)
 
     def _note_ends(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,10 +31,11 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
         return
 
     def ring(signum: int, frame: FrameType | None) -> None:
-        raise OutOfTime(f"{what} did not return time_limit {seconds:g} s")
+        raise OutOfTime(f"{what} did not return within {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, ring)
-    faulthandler.dump_traceback_later(STUBBORN * seconds, exit=True)
+    # The process's own: what a notebook or a test puts in its place has no file descriptor.
+    faulthandler.dump_traceback_later(STUBBORN * seconds, exit=True, file=sys.__stderr__ or sys.stderr)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield

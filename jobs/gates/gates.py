@@ -20,7 +20,7 @@ from headrace.schema.records import ConsumerContract, GateResult
 
 @dataclass(frozen=True)
 class GateCase:
-    """What the gates run_gates.
+    """What the gates judge.
 
     Attributes:
         candidate: the model that asks to rule.

@@ -1,4 +1,4 @@
-"""The child process that runs the gates: ``python -m headrace.jobs.gates.job FOLDER`` with a spec on standard input."""
+"""The job that runs the gates, as a child process runs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from headrace.governance.catalog import Published, published
-from headrace.jobs import inside as job
 from headrace.models.package.package import Package
 from headrace.models.package.topic import fetch
 from headrace.schema.records import ConsumerContract, GateResult
@@ -25,7 +24,7 @@ def results(folder: Path) -> list[GateResult]:
 
 
 def work(topics: PipelineTopics, spec: dict[str, Any], folder: Path) -> None:
-    """Put the case together from the topics and run_gates it."""
+    """Put the case together from the topics and run its gates."""
     from headrace.jobs.gates.gates import GateCase, run_gates
     from headrace.jobs.train.dataset import read_examples
 
@@ -46,7 +45,3 @@ def work(topics: PipelineTopics, spec: dict[str, Any], folder: Path) -> None:
 
 def _fetched(topics: PipelineTopics, model: Published) -> Package:
     return fetch(topics, topics.log, model.manifest, model.offset)
-
-
-if __name__ == "__main__":
-    job.run("gates", work, needs="headrace.jobs.gates.gates")

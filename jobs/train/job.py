@@ -1,4 +1,4 @@
-"""The child process of a training: ``python -m headrace.jobs.train.job FOLDER`` with a spec on standard input."""
+"""The job of a training, as a child process runs it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from headrace.config import Settings
-from headrace.jobs import inside as job
 from headrace.models.package.package import Package
 from headrace.models.package.signing import sign
 from headrace.schema.records import ModelManifest, TrainingTrigger
@@ -39,7 +38,3 @@ def work(topics: PipelineTopics, spec: dict[str, Any], folder: Path) -> None:
         from headrace.jobs.train.tracking import track
 
         track(settings.mlflow_uri, trained)
-
-
-if __name__ == "__main__":
-    job.run("train", work, needs="headrace.jobs.train.fit")

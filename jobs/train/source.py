@@ -39,5 +39,5 @@ def examples_of(topics: PipelineTopics, lineage: Lineage, data_folder: Path) -> 
     has = f"{name}[{one.partition}] no longer holds" if dropped else f"{name}[{one.partition}] does not hold"
     raise ConfigError(
         f"{has} offsets {one.start} to {one.stop}, and no version in {data_folder} does: name the folder of frozen "
-        "versions with --data (`headrace retention` freezes what live models need before it is dropped)"
+        "versions with --data (`headrace data guard` freezes what live models need before it is dropped)"
     )

@@ -24,7 +24,7 @@ TOPICS = ("features", "predictions", "examples")
 
 
 class Read(NamedTuple):
-    """Rows of one chunk of features, see :func:`headrace.jobs.whatif.rows.schema`, and records that cannot be decoded."""
+    """Rows of one chunk of features (:func:`headrace.jobs.whatif.rows.schema`), and how many records do not decode."""
 
     rows: pl.DataFrame
     damaged: int

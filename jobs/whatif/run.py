@@ -42,7 +42,7 @@ def what_if(
     found = models[resolve_model(models, model)]
     past = Past(topics, window)
     candidate = loaded(topics, found, trust)
-    told.begins("reading", past.size)
+    told.begins("reading features, predictions and labels", past.size)
     read_by = {model_id: p.manifest.lineage.ranges for model_id, p in models.items()}
     gathering = Gathering(topics.pipeline.groups)
     for read in past.read(candidate, read_by, told.advanced):

@@ -12,9 +12,6 @@ from headrace.declare.drift import Drift
 from headrace.streams.monitor.page_hinkley import PageHinkley
 from headrace.streams.monitor.tally import Integers, Numbers
 
-SPANS = 7
-"""Spans of event time before a rise is found."""
-
 
 class Rise(NamedTuple):
     """The champion's error has risen: found at the outcome at ``place`` in the columns given, of that event time."""
@@ -86,7 +83,7 @@ class ErrorWatch:
         """The spans before this one are over: whether the error has risen with the last of them."""
         rose = False
         if self._count:
-            rose = self._test.rose(self._sum / self._count)
+            rose = self._test.update(self._sum / self._count)
         if rose:
             self._restart()
         self._span, self._sum, self._count = span, 0.0, 0
@@ -94,4 +91,4 @@ class ErrorWatch:
 
     def _restart(self) -> None:
         self._span, self._sum, self._count = -1, 0.0, 0
-        self._test = PageHinkley(SPANS, self.drift.error_slack, self.drift.error_threshold)
+        self._test = PageHinkley(self.drift.error_slack, self.drift.error_threshold)

@@ -123,7 +123,7 @@ class Platform:
             **settings,
         }
         processor = worker.split("-")[0]
-        run = ["run", processor, "--pipeline", self._reference, "--worker-id", worker, "--commit-ms", "50"]
+        run = ["run", processor, self._reference, "--worker-id", worker, "--commit-ms", "50"]
         for given in ("session.timeout.ms=6000", *properties):
             run += ["-X", given]
         return started("headrace", run, environment, self._logs / f"{worker}.log", forked=self._forked)

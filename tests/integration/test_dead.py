@@ -129,7 +129,7 @@ def test_the_commands_list_show_and_retry(platform: Platform, monkeypatch: pytes
     def run(*args: str) -> str:
         done = CliRunner().invoke(app, ["dead", args[0], REFERENCE, *args[1:], *where])
         assert done.exit_code == 0, done.output
-        return done.output
+        return done.stdout
 
     rows = json.loads(run("list", "--json"))
     assert {(r["stage"], r["code"], r["retried"]) for r in rows} == {

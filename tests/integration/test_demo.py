@@ -52,7 +52,7 @@ def test_two_months_of_flights_balance_to_the_record(tmp_path: Path) -> None:
         (("init", "nothing"), 2, "no pipeline named 'nothing'; headrace.toml here lists: flights"),
         (("init", "nowhere.py:x"), 2, "no pipeline file"),
         (("init", "json:dumps"), 2, "json:dumps is a function, not a Pipeline"),
-        (("run", "juggle", "--pipeline", "flights"), 2, "no processor 'juggle'; there are: preprocess, infer"),
+        (("run", "juggle", "flights"), 2, "no processor 'juggle'; there are: preprocess, infer"),
         (("push", "flights", "no.csv"), 2, "no.csv: no such file"),
         (("init", "flights", "-X", "nonsense"), 2, "-X nonsense: give NAME=VALUE"),
         (("init", "flights", "-X", "no.such.property=1"), 2, 'No such configuration property: "no.such.property"'),

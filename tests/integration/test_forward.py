@@ -117,7 +117,7 @@ def headrace(platform: Platform, engine: Engine, command: str, *args: str) -> su
         "HEADRACE_UNSIGNED_MODELS": "accept",
         "HEADRACE_SEARCH__URL": engine.url,
     }
-    cmd = [sys.executable, "-m", "headrace", command, REFERENCE, *args]
+    cmd = [sys.executable, "-m", "headrace", *command.split(), REFERENCE, *args]
     return subprocess.run(cmd, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -193,10 +193,10 @@ def test_what_is_missing_twice_or_strange_is_named(forwarded: Platform, engine: 
         (beyond, "the search engine holds a document of it, and the log has no such record"),
         (-1, f"1 documents under {name} are of no partition of this topic"),
     }
-    refused = headrace(forwarded, engine, "forward", "--rebuild", "--topic", "predictions")
+    refused = headrace(forwarded, engine, "search rebuild", "--topic", "predictions")
     assert refused.returncode == 1
     assert "1 documents under" in refused.stderr
-    made = headrace(forwarded, engine, "forward", "--rebuild", "--topic", "predictions", "--force", "--json")
+    made = headrace(forwarded, engine, "search rebuild", "--topic", "predictions", "--force", "--json")
     assert made.returncode == 0, made.stderr
     (said,) = json.loads(made.stdout)
     assert (said["topic"], said["documents"], said["refused"]) == ("predictions", rows.height, [])
@@ -212,14 +212,14 @@ def test_an_index_is_made_anew_while_records_come(forwarded: Platform, engine: E
     with forwarded.running("preprocess-0", "infer-0", "forward-0"):
         forwarded.push(clicks(700, 200, labelled=False))
         for _ in range(2):
-            made = headrace(forwarded, engine, "forward", "--rebuild", "--json")
+            made = headrace(forwarded, engine, "search rebuild", "--json")
             assert made.returncode == 0, made.stderr
             forwarded.push(clicks(900, 50, labelled=False))
         forwarded.wait_rows("predictions", before + 300)
         wait_for(lambda: passed_on(forwarded), 60, "all to be passed on")
     assert judged(forwarded, engine).violations == []
     assert ids_of(engine, name) == coordinates(forwarded, "predictions")
-    state = headrace(forwarded, engine, "forward", "--json")
+    state = headrace(forwarded, engine, "search status", "--json")
     rows = {row["topic"]: row for row in json.loads(state.stdout)}
     assert {n: row["documents"] for n, row in rows.items()} == {n: len(coordinates(forwarded, n)) for n in FORWARDED}
     assert {row["lag"] for row in rows.values()} == {0}
@@ -292,5 +292,5 @@ def test_an_index_of_somebody_else_stops_forward_at_its_start(
     assert platform.said("forward-0").splitlines()[-1] == (
         f"headrace: index {name}-decisions.2024-01 of {engine.url} has other mappings than decisions needs: "
         "by is date, and would be keyword; its mapping is dynamic: true, ours is strict. "
-        "Move it away, or make it anew from the log: headrace forward --rebuild"
+        "Move it away, or fill it anew from the log: `headrace search rebuild`"
     )

@@ -35,7 +35,7 @@ def command(platform: Platform, *args: str) -> tuple[int, Any]:
     """Exit code of a command on the pipeline, and the JSON it printed, or its one line."""
     there = platform.settings
     options = ["--kafka", there.bootstrap, "--registry", there.registry_url, "--state", str(there.state), "--json"]
-    done = CliRunner().invoke(app, [args[0], REFERENCE, *args[1:], *options])
+    done = CliRunner().invoke(app, [*args[0].split(), REFERENCE, *args[1:], *options])
     if isinstance(done.exception, HeadraceError):
         return done.exception.exit_code, str(done.exception)
     return done.exit_code, json.loads(done.stdout)
@@ -73,7 +73,7 @@ def test_a_model_comes_out_the_same_wherever_its_examples_are(
     again = ["--entry-point", "again", "-P", f"model={model[:10]}"]
     assert f"model {model}\n" in mlflow_run(platform, tmp_path, *again)
 
-    code, said = command(platform, "snapshot", "examples", "--data", str(data))
+    code, said = command(platform, "data snapshot", "examples", "--data", str(data))
     assert (code, said["records"]) == (0, 400)
     drop_examples(platform)
     name = topics.topic("examples")

@@ -169,7 +169,7 @@ def test_an_index_of_somebody_else_is_refused_with_the_difference(engine: Engine
     assert str(refused.value) == (
         f"index {name} of {engine.url} has other mappings than outcomes needs: label is keyword, and would be double; "
         "@offset is date, and would be long; its mapping is dynamic: true, ours is strict. "
-        "Move it away, or make it anew from the log: headrace forward --rebuild"
+        "Move it away, or fill it anew from the log: `headrace search rebuild`"
     )
 
 

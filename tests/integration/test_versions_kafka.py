@@ -49,14 +49,14 @@ class Commands:
 
     def __call__(self, name: str, *args: str, code: int = 0, as_json: bool = True) -> Any:
         """What a command prints; where it is refused, its one line."""
-        cmd = [name, REFERENCE, *args, *self._common, *(["--json"] if as_json else [])]
+        cmd = [*name.split(), REFERENCE, *args, *self._common, *(["--json"] if as_json else [])]
         done = CliRunner().invoke(app, cmd)
         if isinstance(done.exception, HeadraceError):
             assert done.exception.exit_code == code, done.exception
             assert "\n" not in str(done.exception)
             return str(done.exception)
         assert done.exit_code == code, (done.output, done.exception)
-        return json.loads(done.output) if as_json else done.output
+        return json.loads(done.stdout) if as_json else done.output
 
 
 @pytest.fixture
@@ -93,20 +93,20 @@ def test_a_version_is_frozen_pushed_lost_pulled_and_restored(platform: Platform,
     data, topic = tmp_path / "data", platform.topics.topic("raw")
     platform.push(clicks(0, 500))
     platform.push_bytes([None, b"\x00damaged", b""])
-    assert "DVC has no default remote to push to: mkdir -p" in run("snapshot", "raw", "--push", code=2)
+    assert "DVC has no default remote to push to: mkdir -p" in run("data snapshot", "raw", "--push", code=2)
     assert not data.exists()
-    first = run("snapshot", "raw")
+    first = run("data snapshot", "raw")
     assert (first["written"], first["records"]) == (True, 1003)
-    assert f"cd {data} && dvc remote add -d NAME URL" in run("snapshot", "raw", "--push", code=2)
+    assert f"cd {data} && dvc remote add -d NAME URL" in run("data snapshot", "raw", "--push", code=2)
     dvc_run(data, "remote", "add", "-d", "local", str(tmp_path / "remote"))
-    pushed = run("snapshot", "raw", "--push")
+    pushed = run("data snapshot", "raw", "--push")
     assert (pushed["version"], pushed["written"]) == (first["version"], False)
 
     # Tampered with: named, and nothing written.
     there = topics_there(platform)
     file = next(Path(first["folder"]).glob("p*.parquet"))
     rewritten(file, "_value", 3, b"other")
-    said = run("restore", "raw", first["version"][:6], code=1)
+    said = run("data restore", "raw", first["version"][:6], code=1)
     assert f"{file} was changed: among its records" in said
     assert said.endswith("(nothing was written to a topic)")
     assert topics_there(platform) == there
@@ -114,30 +114,30 @@ def test_a_version_is_frozen_pushed_lost_pulled_and_restored(platform: Platform,
     # Lost, but for what a clone of the repository has: DVC pulls it.
     shutil.rmtree(first["folder"])
     shutil.rmtree(data / ".dvc" / "cache")
-    [row] = run("data")
+    [row] = run("data list")
     assert (row["version"], row["state"], row["records"]) == (first["version"], "in DVC", 1003)
-    restored = run("restore", "raw", first["version"][:6])
+    restored = run("data restore", "raw", first["version"][:6])
     assert restored["topic"] == f"{topic}.restored-{first['version']}"
     assert restored["forest_root"] == first["forest_root"]
     assert records_of(platform, restored["topic"]) == records_of(platform, topic)
     assert platform.log.retention(restored["topic"]) is None
-    again = run("snapshot", "raw", "--at", "2100-01-01T00:00:00Z")
+    again = run("data snapshot", "raw", "--at", "2100-01-01T00:00:00Z")
     assert (again["version"], again["written"]) == (first["version"], False)
-    assert "is not empty" in run("restore", "raw", first["version"], "--to", topic, code=2)
+    assert "is not empty" in run("data restore", "raw", first["version"], "--to", topic, code=2)
 
 
 def test_what_is_not_there_is_one_clear_line(platform: Platform, run: Commands, tmp_path: Path) -> None:
     platform.push(clicks(0, 20))
     refused: list[tuple[Sequence[str], str]] = [
-        (["snapshot", "raw", "--ranges", "0:0-99999"], "goes past what is committed"),
-        (["snapshot", "raw", "--ranges", "9:0-1"], "has no partition 9"),
-        (["snapshot", "raw", "--ranges", "0-5"], "give PARTITION:FIRST-STOP"),
-        (["snapshot", "raw", "--ranges", "0:0-5", "--at", "2026-01-01"], "give one of them"),
-        (["snapshot", "raw", "--at", "yesterday"], "give a time as in"),
-        (["snapshot", "models"], "no dataset 'models': name one of raw, "),
-        (["snapshot", "labels"], "there is nothing on"),
-        (["restore", "raw", "abc"], "begins with 'abc'; there are: none"),
-        (["retention", "--within", "soon"], "give a span as in 45s, 30m, 12h, 2d or 1w"),
+        (["data snapshot", "raw", "--ranges", "0:0-99999"], "goes past what is committed"),
+        (["data snapshot", "raw", "--ranges", "9:0-1"], "has no partition 9"),
+        (["data snapshot", "raw", "--ranges", "0-5"], "give PARTITION:FIRST-STOP"),
+        (["data snapshot", "raw", "--ranges", "0:0-5", "--at", "2026-01-01"], "give one of them"),
+        (["data snapshot", "raw", "--at", "yesterday"], "give a time as in"),
+        (["data snapshot", "models"], "no dataset 'models': name one of raw, "),
+        (["data snapshot", "labels"], "there is nothing on"),
+        (["data restore", "raw", "abc"], "begins with 'abc'; there are: none"),
+        (["data guard", "--within", "soon"], "give a span as in 45s, 30m, 12h, 2d or 1w"),
     ]
     for cmd, said in refused:
         assert said in run(*cmd, code=2)
@@ -196,7 +196,7 @@ def test_the_examples_of_live_models_outlive_the_topic(
     one, two = trained_on(platform, 1, 0, 200), trained_on(platform, 2, 50, 100)
 
     def states(*args: str, code: int = 0) -> dict[str, str]:
-        return {row["model"]: row["state"] for row in run("retention", *args, code=code)}
+        return {row["model"]: row["state"] for row in run("data guard", *args, code=code)}
 
     assert states("--within", "10m") == {one: "safe", two: "safe"}
     assert states("--within", "2h", "--dry-run") == {one: "due", two: "due"}
@@ -211,28 +211,28 @@ def test_the_examples_of_live_models_outlive_the_topic(
         two: "dropped and archived",
         three: "dropped, NOT archived",
     }
-    [version] = run("data")
+    [version] = run("data list")
     assert version["models"] == [one, two]
     found = archived_examples(name, [OffsetRange(partition=1, start=50, stop=100)], tmp_path / "data")
     assert found is not None
     assert [o for c in found.chunks for o in c.offsets.tolist()] == list(range(50, 100))
     assert "the records of 1:250-300 before that were dropped" in run(
-        "snapshot", "examples", "--ranges", "1:250-300", code=2
+        "data snapshot", "examples", "--ranges", "1:250-300", code=2
     )
 
 
 def test_two_versions_are_compared(platform: Platform, run: Commands) -> None:
     platform.push(clicks(0, 200))
-    one = run("snapshot", "raw")["version"]
+    one = run("data snapshot", "raw")["version"]
     platform.push(clicks(200, 100).with_columns(price=pl.col("price") + 1))
-    two = run("snapshot", "raw")["version"]
-    found = run("data", "--diff", one[:8], two[:8])
+    two = run("data snapshot", "raw")["version"]
+    found = run("data diff", one[:8], two[:8])
     assert found["records"] == [400, 600]
     psi = {c["name"]: c["psi"] for c in found["columns"]}
     assert psi["price"] > 0.25
     assert psi["user"] < 0.1
-    assert "population stability index" in run("data", "--diff", one, two, as_json=False)
-    assert one in run("data", as_json=False)
+    assert "population stability index" in run("data diff", one, two, as_json=False)
+    assert one in run("data list", as_json=False)
 
 
 def killed(platform: Platform, args: Sequence[str], when: Callable[[], bool], what: str) -> None:
@@ -255,8 +255,8 @@ def test_killed_in_the_middle_and_run_again_it_is_the_same_version(
     def files() -> bool:
         return any(written == "in part" or p.parent.name != ".writing" for p in data.rglob("p*.parquet"))
 
-    killed(platform, ["snapshot", REFERENCE, "raw", "--data", str(data)], files, "a file")
-    done = run("snapshot", "raw")
+    killed(platform, ["data", "snapshot", REFERENCE, "raw", "--data", str(data)], files, "a file")
+    done = run("data snapshot", "raw")
     assert [v.state for v in DataFolder(data).versions(name)] == ["local"]
     assert dvc.noted(dvc.tracked(Path(done["folder"]))) is not None
     assert not (data / name / "raw" / ".writing").exists()
@@ -268,7 +268,7 @@ def test_killed_in_the_middle_and_run_again_it_is_the_same_version(
     def records() -> bool:
         return topic in topics_there(platform) and any(platform.log.high_watermarks(topic).values())
 
-    killed(platform, ["restore", REFERENCE, "raw", done["version"], "--data", str(data)], records, "a record")
-    restored = run("restore", "raw", done["version"])
+    killed(platform, ["data", "restore", REFERENCE, "raw", done["version"], "--data", str(data)], records, "a record")
+    restored = run("data restore", "raw", done["version"])
     assert (restored["topic"], restored["forest_root"]) == (topic, done["forest_root"])
     assert records_of(platform, topic) == records_of(platform, platform.topics.topic("raw"))

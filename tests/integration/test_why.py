@@ -87,6 +87,15 @@ def test_what_is_not_as_it_was_is_said(twin: PipelineTopics) -> None:
     assert story.score_again.said.startswith("its outputs are ")
 
 
+def test_a_record_that_is_answered_twice_is_told_with_the_other_answer(twin: PipelineTopics) -> None:
+    p, o, row = Spoiler(twin).some("predictions", ANSWER)
+    [again] = Spoiler(twin).append("predictions", p, Spoiler(twin).value("predictions", p, o))
+    place, others = find(twin, row["id"][0])
+    story = tell(twin, place, TRUST, features_of, others)
+    assert (place, story.doubled, story.others) == (Coordinate(p, again), [f"{p}:{o}"], [])
+    assert not story.agrees
+
+
 def test_a_story_goes_back_no_further_than_it_must(twin: PipelineTopics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headrace.runner.recompute._BACK", 10)
     for asked in ("c699", "c20"):
@@ -129,14 +138,14 @@ def test_from_the_command_line(good: Platform, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HEADRACE_UNSIGNED_MODELS", "accept")
     command = [sys.executable, "-m", "headrace", "why", "headrace.testing.pipelines:pipeline", "c450"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     for part in (
         "raw event",
         "features",
         "policy in force",
         "evidence",
         "model",
-        "scored beside it",
+        "shadows",
         "label that came",
     ):
         assert part in done.stdout

@@ -64,7 +64,7 @@ def test_a_row_that_does_not_fit_is_reported_with_its_line_and_kept(topics: Pipe
     done = push_file(topics, path, report=seen.append)
     assert (done.sent, done.bad) == (8, 2)
     assert {(row.line, row.reason) for row in seen} == {
-        (4, "field price: 'dear' is no Float64"),
+        (4, 'field price: "dear" is not a double'),
         (6, "7 fields, the header names 6"),
     }
     letters = [r for c in read_all(topics.log, topics.topic("dead")) for _, r in topics.control_records(c)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-BASE = {"errors", "config", "launch", "progress", "keys"}
+BASE = {"errors", "config", "launch", "progress", "keys", "warm"}
 CODEC = {*BASE, "schema", "codec"}
 TOPICS = {*CODEC, "declare", "kafka", "topics"}
 MODELS = {*TOPICS, "governance", "models"}
@@ -18,6 +18,7 @@ INSIDE = {
     "errors": set[str](),
     "config": {"errors"},
     "launch": set[str](),
+    "warm": {"launch"},
     "progress": set[str](),
     "keys": {"errors"},
     "schema": {"config", "errors"},
@@ -35,10 +36,11 @@ INSIDE = {
     "streams": {*SDK, "jobs"},
     "producers": SDK,
     "consumers": {*SDK, "jobs"},
-    "testing": {*SDK, "jobs"},
     "runner": {*SDK, *PLATFORM},
+    "testing": {*SDK, *PLATFORM, "runner"},
+    "project": {"errors"},
     "examples": {*SDK, *PLATFORM, "runner"},
-    "cli": {*SDK, *PLATFORM, "runner", "examples"},
+    "cli": {*SDK, *PLATFORM, "runner", "examples", "project", "testing"},
 }
 """Room -> the rooms it may import, its own beside them. The command line stands on top."""
 OUTSIDE = ("tests", "bench")

@@ -64,11 +64,11 @@ def named(value: Any) -> Iterator[str]:
 
 def test_the_export_in_the_repository_is_what_the_command_writes(tmp_path: Any) -> None:
     written = tmp_path / "flights.ndjson"
-    done = CliRunner().invoke(app, ["forward", "headrace.examples.flights.pipeline:flights", "--kibana", str(written)])
+    done = CliRunner().invoke(app, ["search", "dashboards", "headrace.examples.flights.pipeline:flights", str(written)])
     assert done.exit_code == 0, done.output
     assert written.read_text() == export(flights)
     assert (ROOT / "deploy" / "kibana" / "flights.ndjson").read_text() == export(flights), (
-        "write it anew: headrace forward flights --kibana deploy/kibana/flights.ndjson"
+        "write it anew: headrace search dashboards flights deploy/kibana/flights.ndjson"
     )
 
 

@@ -356,15 +356,14 @@ def test_a_bad_time_is_one_line(since: str | None, until: str | None, said: str)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "say what to replay for: --verify holds the predictions"),
-        (["--model", "a", "--from", "tomorrow"], "--from tomorrow: give a time as in 2026-11-25T14:00:00Z"),
-        (["--model", "a", "--html", "/nowhere/x.html"], "--html /nowhere/x.html: there is no folder /nowhere; make it"),
-        (["--model", "a", "--html", "/"], "--html /: that is a folder; name a file in it"),
+        (["--from", "tomorrow"], "--from tomorrow: give a time as in 2026-11-25T14:00:00Z"),
+        (["--html", "/nowhere/x.html"], "--html /nowhere/x.html: there is no folder /nowhere; make it"),
+        (["--html", "/"], "--html /: that is a folder; name a file in it"),
     ],
 )
 def test_a_bad_command_is_refused_before_the_log_is_asked(options: list[str], said: str) -> None:
     done = CliRunner().invoke(
-        app, ["replay", "flights", "--kafka", "nowhere:1", "--registry", "http://nowhere", *options]
+        app, ["whatif", "flights", "a", "--kafka", "nowhere:1", "--registry", "http://nowhere", *options]
     )
     assert isinstance(done.exception, ConfigError)
     assert said in str(done.exception)

@@ -37,7 +37,7 @@ class Processors:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self._logs = logs
         for worker in WORKERS:
-            run = ["run", worker.split("-")[0], "--pipeline", pipeline, "--worker-id", worker, "--commit-ms", COMMIT_MS]
+            run = ["run", worker.split("-")[0], pipeline, "--worker-id", worker, "--commit-ms", COMMIT_MS]
             with (logs / f"{worker}.log").open("wb") as out:
                 self.children[worker] = subprocess.Popen(
                     command([sys.executable, "-m", "headrace", *run]),

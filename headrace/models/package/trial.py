@@ -1,28 +1,28 @@
 """A model's signature, scan and first load, in a child process with limits: what a hostile model does, it does there.
 
-``python -m headrace.models.trial FOLDER BUDGET`` takes a folder with a manifest, ONNX bytes and whom to trust, and a
-budget in bytes; it prints the memory that the loaded and warmed model holds, or exits with the reason on standard
-error.
+The child gets a folder with a manifest, ONNX bytes and whom to trust, and a budget in bytes; it leaves there the memory
+that the loaded and warmed model holds, or exits with the reason on standard error.
 """
 
 from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from headrace import warm
 from headrace.errors import ModelRejected, Unavailable
-from headrace.launch import command
 from headrace.models.package.package import Package
 from headrace.models.package.signing import Trust, check
 from headrace.schema.records import ModelManifest
 
 MB = 1 << 20
-PACKAGE, ONNX, TRUST = "package.json", "package.onnx", "trust.json"
+PACKAGE, ONNX, TRUST, HELD, SAID = "package.json", "package.onnx", "trust.json", "held", "said.txt"
+_NEEDED = ("headrace.models.package.scan", "headrace.models.score.session", "headrace.models.package.trial")
+"""What a trial imports."""
 MEMORY_BUDGET = 1024 * MB
 """Bytes a loaded model may hold."""
 SCAN_MEMORY = 2048 * MB
@@ -57,14 +57,15 @@ def _tried(package: Package, trust: Trust, budget: int, limit_s: float) -> int:
         (folder / PACKAGE).write_text(package.manifest.model_dump_json())
         (folder / ONNX).write_bytes(package.onnx)
         (folder / TRUST).write_text(json.dumps(asdict(trust)))
-        cmd = command([sys.executable, "-m", "headrace.models.package.trial", name, str(budget)])
-        try:
-            done = subprocess.run(cmd, capture_output=True, text=True, timeout=limit_s, check=False)
-        except subprocess.TimeoutExpired:
-            raise ModelRejected(f"model {short}: it did not load within {limit_s:g} s") from None
-    if done.returncode:
-        raise ModelRejected(_reason(short, done.returncode, done.stderr, budget))
-    held = int(json.loads(done.stdout)["held"])
+        warm.warm(*_NEEDED)
+        process = warm.started(load_in_child, folder / SAID, name, budget)
+        if not process.wait(limit_s):
+            process.kill()
+            raise ModelRejected(f"model {short}: it did not load within {limit_s:g} s")
+        code = process.exitcode or 0
+        if code:
+            raise ModelRejected(_reason(short, code, (folder / SAID).read_text(errors="replace"), budget))
+        held = int((folder / HELD).read_text())
     if held > budget:
         raise ModelRejected(
             f"model {short}: it holds {held // MB} MB when loaded, over the budget of {budget // MB} MB"
@@ -79,7 +80,7 @@ def _reason(short: str, code: int, said: str, budget: int) -> str:
     if code == REFUSED and lines:
         return lines[-1]
     last = f": {lines[-1]}" if lines else ""
-    return f"model {short}: the process that tried to load it ended with code {code}{last}"
+    return f"model {short}: the process that tried to load it ended with {warm.reason(code)}{last}"
 
 
 def _memory() -> tuple[int, int]:
@@ -97,12 +98,12 @@ def _limit(more: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (space + more, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def main() -> int:
-    """Load the model named on the command line; see the module."""
+def load_in_child(where: str, budget: int) -> None:
+    """Load the model in a folder; see the module."""
+    folder = Path(where)
     from headrace.models.package.scan import scan
     from headrace.models.score.session import ScoringModel
 
-    folder, budget = Path(sys.argv[1]), int(sys.argv[2])
     manifest = ModelManifest.model_validate_json((folder / PACKAGE).read_text())
     package = Package(manifest, (folder / ONNX).read_bytes())
     try:
@@ -111,18 +112,13 @@ def main() -> int:
         scan(manifest.model_id, package.onnx)
     except ModelRejected as e:
         print(e, file=sys.stderr)
-        return REFUSED
+        sys.exit(REFUSED)
     before = _memory()[1]
     _limit(budget + _ROOM)
     try:
         model = ScoringModel(package, reference=True)
     except ModelRejected as e:
         print(e, file=sys.stderr)
-        return REFUSED
-    print(json.dumps({"held": max(0, _memory()[1] - before)}))
+        sys.exit(REFUSED)
+    (folder / HELD).write_text(str(max(0, _memory()[1] - before)))
     del model  # held until it was weighed
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

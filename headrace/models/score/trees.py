@@ -1,8 +1,8 @@
 """A boosted ensemble of small trees, scored without onnxruntime and with its very bits.
 
 onnxruntime walks each row down each tree, and the processor foresees few of the branches: 100 trees of 31 leaves take
-2.2 us a row, 1.5 us where rows are sorted first. :mod:`headrace.models.score.trees_kernel` takes 0.34 us. It is used only
-where it gives the bits of onnxruntime on every row of :meth:`Trees.probes`.
+2.2 us a row, 1.5 us where rows are sorted first. :mod:`headrace.models.score.trees_kernel` takes 0.34 us. It is used
+only where it gives the bits of onnxruntime on every row of :meth:`Trees.probes`.
 """
 
 from __future__ import annotations

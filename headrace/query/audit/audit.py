@@ -43,7 +43,7 @@ def audit(
     report = Report()
     partitions: Mapping[int, Scope] = scopes(topics, report, window)
     scorers = Scorers(topics, trust or Trust(unsigned=True)) if replay else None
-    progress.begins("reading", sum(scope.size for scope in partitions.values()))
+    progress.begins("reading every topic and checking it", sum(scope.size for scope in partitions.values()))
     whole(topics, report, trust)
     decisions = topics.topic("decisions")
     state = decided(report, decisions, topics.read_control("decisions", settled=True))

@@ -30,11 +30,11 @@ def refused_elsewhere(report: Report, topic: str, statuses: Iterable[tuple[int, 
         if isinstance(record, WorkerStatus):
             states.setdefault(record.model_id, set()).add(record.state)
             last[record.model_id] = (offset, record.reason)
-    report.checked("policy", "rejected models", len(states))
+    report.checked("policy", "models loaded by workers", len(states))
     for model in sorted(scored & {m for m, s in states.items() if s == {"REJECTED"}}):
         offset, reason = last[model]
         what = f"model {model[:12]} has scored records, and every worker rejects it: {reason}"
-        report.broken("policy", "rejected models", (topic, 0), [offset], what)
+        report.broken("policy", "models loaded by workers", (topic, 0), [offset], what)
 
 
 def _unfounded(activated: Activated, before: Governance) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from headrace.codec.topic import Decoded, TopicCodec
 from headrace.codec.wire import HEADER, Code, header, schema_id_of
 from headrace.schema.own import full_name
+from headrace.schema.records import DeadLetter
 from headrace.schema.registry import MemoryRegistry, Registry
 
 _SUBJECT = "a-record"
@@ -33,11 +36,33 @@ class Partial:
     reason: str
 
 
+def decode_letter(letter: DeadLetter, registry: Registry) -> Partial:
+    """What the bytes of a dead letter give. A row of a file that was refused is JSON or text, and no Avro."""
+    if letter.partition >= 0:
+        return decode_partly(letter.value, registry)
+    try:
+        row = json.loads(letter.value or b"")
+    except ValueError:
+        row = None
+    return Partial("", row if isinstance(row, dict) else {}, None, "", "")
+
+
+def readable(value: object) -> str:
+    """A value as people read it: text as it is, bytes as text where they are that, else as hex."""
+    if value is None:
+        return "null"
+    if isinstance(value, bytes):
+        text = value.decode(errors="replace")
+        return text if text.isprintable() and "\ufffd" not in text else value.hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, str) else json.dumps(value, default=readable)
+
+
 def decode_partly(value: bytes | None, registry: Registry) -> Partial:
     """Decode a record field by field, with the platform's own bounded decoder, until one fails."""
     if value is None or len(value) < HEADER.size or value[0] != 0:
-        reason = "the value is null" if value is None else "it does not begin with a Confluent header"
-        return Partial("", {}, None if value is None else 0, "", reason)
+        return _without_header(value)
     schema_id = schema_id_of(value)
     schema = registry.schema_of(schema_id)
     if schema is None:
@@ -56,6 +81,14 @@ def decode_partly(value: bytes | None, registry: Registry) -> Partial:
             failed = fields[count]["name"] if count < len(fields) else ""
             return Partial(name, row, failed_at if failed_at >= 0 else None, failed, whole.reasons[0])
     return Partial(name, {}, failed_at, fields[0]["name"], whole.reasons[0])
+
+
+def _without_header(value: bytes | None) -> Partial:
+    if value is None:
+        return Partial("", {}, None, "", "the value is null")
+    if len(value) < HEADER.size:
+        return Partial("", {}, len(value), "", f"it ends before its header of {HEADER.size} bytes does")
+    return Partial("", {}, 0, "", "it does not begin with a Confluent header")
 
 
 def _first(schema: Mapping[str, Any], value: bytes) -> dict[str, Any] | None:

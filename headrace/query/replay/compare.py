@@ -46,13 +46,16 @@ class Compared(NamedTuple):
     differences: list[Difference]
 
 
-def compare(codec: TopicCodec, keys: BytesColumn, values: BytesColumn, there: Chunk | None) -> Compared:
-    """Hold the predictions that a stretch must have given, ``keys`` and ``values``, against those that stand there."""
+def compare(codec: TopicCodec, keys: BytesColumn, values: BytesColumn, there: Chunk | None, start: int = 0) -> Compared:
+    """Compare the predictions that a stretch must have given, ``keys`` and ``values``, with those on the log.
+
+    Predictions of features before offset ``start`` were due in an earlier stretch: here they come too late.
+    """
     if there is None:
         there = _NONE
     if same_bytes(values, there.values) and same_bytes(keys, there.keys):
         return Compared(len(there), 0, [])
-    return _apart(codec, keys, values, there)
+    return _apart(codec, keys, values, there, start)
 
 
 def same_bytes(one: BytesColumn, other: BytesColumn) -> bool:
@@ -71,7 +74,7 @@ def same_bytes(one: BytesColumn, other: BytesColumn) -> bool:
     )
 
 
-def _apart(codec: TopicCodec, keys: BytesColumn, values: BytesColumn, there: Chunk) -> Compared:
+def _apart(codec: TopicCodec, keys: BytesColumn, values: BytesColumn, there: Chunk, start: int) -> Compared:
     """Find what differs, record by record."""
     decoded = codec.decode(there.values)
     offsets = there.offsets[decoded.places()]
@@ -84,7 +87,7 @@ def _apart(codec: TopicCodec, keys: BytesColumn, values: BytesColumn, there: Chu
     )
     repeated = standing.filter(pl.struct(_KEY).is_first_distinct().not_())
     found += [
-        Difference(o, at, "the record was answered before, or scored by this shadow before")
+        Difference(o, at, "the record is answered twice, or scored twice by this shadow")
         for o, at in repeated.select("offset", "at").iter_rows()
     ]
     standing = standing.filter(pl.struct(_KEY).is_first_distinct())
@@ -92,7 +95,7 @@ def _apart(codec: TopicCodec, keys: BytesColumn, values: BytesColumn, there: Chu
     both = wanted.join(standing, on=_KEY, how="full", suffix="_there", coalesce=True).sort("offset", "at")
     same = other = 0
     for row in both.iter_rows(named=True):
-        what = _unlike(row)
+        what = _unlike(row, start)
         if what is None:
             same += 1
         elif what == "":
@@ -112,11 +115,14 @@ def _table(frame: pl.DataFrame, keys: BytesColumn) -> pl.DataFrame:
     )
 
 
-def _unlike(row: dict[str, Any]) -> str | None:
+def _unlike(row: dict[str, Any], start: int) -> str | None:
     """What differs between a prediction and its repetition: None where nothing does, nothing in words where it is
     within the tolerance of another runtime."""
     if row["at"] is None:
         return "there is no prediction of it" + (f" by shadow {row['part'][:12]}" if row["part"] else "")
+    if row["id"] is None and row["offset"] < start:
+        by = row["model_id_there"][:12]
+        return f"the record has one more prediction, after those of later records (by {by}): answered twice, or late"
     if row["id"] is None:
         return f"there must be no prediction of this record (by {row['model_id_there'][:12]})"
     for name, said in _SAID.items():

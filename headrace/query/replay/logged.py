@@ -79,6 +79,18 @@ class LoggedPredictions:
             found = found.followed_by(part)
         return found
 
+    def late(self, start: int, stop: int) -> Iterator[Chunk]:
+        """The predictions of features from ``start`` to before ``stop`` that come after those of later records.
+
+        Reads on to the end of the partition.
+        """
+        while self._held is not None or self._next():
+            held, named = self._inputs()
+            self._held = self._named = None
+            mine = (named >= start) & (named < stop)
+            if mine.any():
+                yield _only(held, mine)
+
     def _inputs(self) -> tuple[Chunk, Offsets]:
         """What is held, and the features offset that each of it names."""
         assert self._held is not None

@@ -1,4 +1,4 @@
-"""``replay --verify``: every prediction of a range made again, and held bit for bit against the log."""
+"""``headrace verify``: every prediction of a range made again, and compared bit for bit with the log."""
 
 from __future__ import annotations
 
@@ -171,8 +171,10 @@ def verify_partition(
         elif again.refused:
             result.unscored += again.records
         else:
-            result.took(again.records, compare(codec, again.keys, again.values, there))
+            result.took(again.records, compare(codec, again.keys, again.values, there, again.start))
+    nothing = BytesColumn.nulls(0)
     if (left := standing.until(span.stop)) is not None:  # predictions that nothing gives
-        nothing = BytesColumn.nulls(0)
-        result.took(0, compare(codec, nothing, nothing, left))
+        result.took(0, compare(codec, nothing, nothing, left, span.stop))
+    for late in standing.late(span.start, span.stop):
+        result.took(0, compare(codec, nothing, nothing, late, span.stop))
     return result

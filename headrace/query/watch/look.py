@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from headrace.governance.catalog import Governance
 from headrace.kafka.log import Chunk, Reader, TopicPartition
 from headrace.query.decisions import Decision, decision
+from headrace.query.lag import Gap, Lag
 from headrace.query.watch.view import Flow, InForce, View, Windows
 from headrace.schema.records import DeadLetter, Metric, Record
 from headrace.topics.pipeline_topics import PipelineTopics
@@ -45,6 +46,7 @@ class Watch:
         ends = {topics.tp("dead", p): end for p, (_, end) in bounds(topics.topic("dead")).items()}
         self._control["dead"] = topics.log.reader(ends)
         self._before: dict[str, tuple[float, dict[TopicPartition, int]]] = {}
+        self._lag = Lag(topics.log)
 
     def look(self) -> View:
         """The pipeline now.
@@ -57,10 +59,12 @@ class Watch:
                 self._take(name, offset, record)
         committed = {p: self._topics.log.committed(f"{self._topics.pipeline.name}.{p}") for p in self._processors}
         ends = {name: self._topics.log.high_watermarks(self._topics.topic(name)) for name in TOPICS}
+        gaps = {p: self._gaps(at, ends) for p, at in committed.items()}
+        lags = self._lag.of(gap for found in gaps.values() for gap in found)
         return View(
             pipeline=self._topics.pipeline.name,
             at=datetime.now(UTC),
-            flows=[self._flow(p, committed[p], ends) for p in self._processors],
+            flows=[self._flow(p, committed[p], sum(lags[gap] for gap in gaps[p])) for p in self._processors],
             models=self._in_force(committed["infer"]),
             drift=self._windows.drift(),
             accuracy=self._windows.accuracy(MEASURES),
@@ -91,12 +95,15 @@ class Watch:
             self._state.take(offset, record)
             self._decisions.append(decision(record))
 
-    def _flow(self, processor: str, at: dict[TopicPartition, int], ends: dict[str, dict[int, int]]) -> Flow:
+    def _gaps(self, committed: dict[TopicPartition, int], ends: dict[str, dict[int, int]]) -> list[Gap]:
+        """What is between a group's committed offsets and the ends of its topics."""
+        return [(tp, at, ends[self._topics.short(tp.topic)].get(tp.partition, 0)) for tp, at in committed.items()]
+
+    def _flow(self, processor: str, at: dict[TopicPartition, int], lag: int) -> Flow:
         now = time.monotonic()
         then, before = self._before.get(processor, (now, at))
         self._before[processor] = (now, at)
         passed = sum(max(0, offset - before.get(tp, offset)) for tp, offset in at.items())
-        lag = sum(max(0, ends[self._topics.short(tp.topic)].get(tp.partition, 0) - offset) for tp, offset in at.items())
         members = self._topics.log.members(f"{self._topics.pipeline.name}.{processor}")
         return Flow(processor, len(members), passed / (now - then) if now > then else 0.0, lag)
 

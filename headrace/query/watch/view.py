@@ -16,8 +16,8 @@ class Flow:
 
     Attributes:
         members: live workers.
-        per_second: offsets that it has passed a second since the look before; markers of transactions are among them.
-        lag: offsets still before it.
+        per_second: offsets it has read a second since the previous look, transaction markers included.
+        lag: records still to come; of a large gap, its offsets.
     """
 
     processor: str
@@ -28,7 +28,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class InForce:
-    """The model that answers in a partition, at the place that infer has come to.
+    """The model that answers in a partition, at the offset that infer has committed.
 
     Attributes:
         offset: of the marker in force.

@@ -54,6 +54,7 @@ class Story:
         score_again: the model run again.
         features_again: the pipeline's function run again.
         others: other answers about the same id.
+        doubled: other predictions of the same record in the same part; there must be none.
     """
 
     prediction: Row
@@ -67,11 +68,13 @@ class Story:
     score_again: Checked
     features_again: Checked | None
     others: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
 
     @property
     def agrees(self) -> bool:
-        """Whether all that could be made again came out the same."""
-        return self.score_again.same and (self.features_again is None or self.features_again.same)
+        """Whether all that could be made again came out the same, and the record was answered once."""
+        made = self.score_again.same and (self.features_again is None or self.features_again.same)
+        return made and not self.doubled
 
     def plain(self) -> Row:
         """As JSON takes it, times and bytes as text."""
@@ -103,6 +106,7 @@ def tell(
     activated = _activated(state, partition, prediction["marker_offset"])
     scorers = Scorers(topics, trust)
     manifest = scorers.manifest(prediction["model_id"])
+    doubled = _doubled(topics, place, prediction)
     return Story(
         prediction=prediction,
         raw=raw,
@@ -114,7 +118,8 @@ def tell(
         label=_label(topics, place, prediction),
         score_again=_scored(topics, state, scorers, at, chunk, features is not None),
         features_again=None if raw is None or features is None else _made(topics, features, raw_at, features_again),
-        others=[str(o) for o in others],
+        others=[str(o) for o in others if o not in doubled],
+        doubled=[str(o) for o in doubled],
     )
 
 
@@ -174,7 +179,7 @@ def _route(activated: Activated | None, prediction: Row) -> str:
     total = sum(r.weight for r in policy.routes)
     point = route_point(policy.salt, prediction["id"])
     return (
-        f"id {prediction['id']} stands at {point:.4f} of [0, 1), which route {place + 1} of {len(policy.routes)} "
+        f"id {prediction['id']} hashes to {point:.4f} of [0, 1), which route {place + 1} of {len(policy.routes)} "
         f"({policy.routes[place].weight} of {total}) answers for"
     )
 
@@ -210,6 +215,20 @@ def _shadows(topics: PipelineTopics, place: Coordinate, prediction: Row) -> list
         mine = frame.filter((pl.col("offset") == prediction["offset"]) & (pl.col("model_id") != prediction["model_id"]))
         found += mine.select("model_id", "route", "outputs").rows(named=True)
     return found
+
+
+def _doubled(topics: PipelineTopics, place: Coordinate, prediction: Row) -> list[Coordinate]:
+    """Other predictions of the same record that play the same part, wherever in the partition they are."""
+    found = []
+    shadow = prediction["route"] == "shadow"
+    same = pl.col("model_id") == prediction["model_id"] if shadow else pl.lit(True)
+    for chunk in read_range(topics.log, {topics.tp("predictions", place.partition): (0, 1 << 62)}):
+        decoded = topics.codec("predictions").decode(chunk.values)
+        frame = decoded.frame(names=["offset", "route", "model_id"])
+        frame = frame.with_columns(pl.Series("o", chunk.offsets[decoded.places()]))
+        mine = (pl.col("offset") == prediction["offset"]) & ((pl.col("route") == "shadow") == shadow) & same
+        found += frame.filter(mine & (pl.col("o") != place.offset))["o"].to_list()
+    return [Coordinate(place.partition, offset) for offset in found]
 
 
 def _label(topics: PipelineTopics, place: Coordinate, prediction: Row) -> Row | None:

@@ -1,0 +1,1 @@
+"""A new project: a pipeline that runs, its data, its tests."""
