@@ -132,6 +132,7 @@ def started(
 ) -> Process:
     """Run ``python -m module`` with arguments, all of its output at the end of a file: forked where the system can do
     that, else by its command line. It ends with this process."""
+    output.touch()  # whoever looks for it at once finds it, as if opened here
     if forked and FORKS:
         return zygote().start(module, arguments, environment, output)
     with output.open("ab") as out:

@@ -50,18 +50,7 @@ def environment() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
-    cmd = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(out),
-        str(ROOT),
-    ]
+    cmd = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(out)]
     subprocess.run([*cmd, str(ROOT)], check=True, timeout=300)
     [made] = out.glob("*.whl")
     return made
@@ -124,7 +113,7 @@ def test_a_new_project_runs_from_events_to_predictions(installed: Installed, pro
 
     assert told("check", "kiosk", "events.csv", "--limit", "500")["ok"]
     assert "12,000 events pushed, 0 rows refused" in installed.run("push", "kiosk", "events.csv", folder=project)
-    wait_for(lambda: len(rows("examples")) == 5, 120, "examples")
+    wait_for(lambda: len(rows("examples")) >= 5, 120, "examples")
     installed.run("models", "train", "kiosk", folder=project)
 
     def gated() -> str:
@@ -134,7 +123,7 @@ def test_a_new_project_runs_from_events_to_predictions(installed: Installed, pro
     model = wait_for(gated, 180, "a model that has been through its gates")
     installed.run("models", "approve", "kiosk", model[:12], "--yes", folder=project)
     wait_for(lambda: told("models", "list", "kiosk")[0]["state"] == "champion", 120, "the model to rule")
-    wait_for(lambda: len(rows("predictions")) == 5, 120, "predictions")
+    wait_for(lambda: len(rows("predictions")) >= 5, 120, "predictions")
 
     worker = told("status")["supervised"][0]["workers"]["infer"]
     os.kill(worker["pid"], signal.SIGKILL)
@@ -151,7 +140,7 @@ def test_a_new_project_runs_from_events_to_predictions(installed: Installed, pro
 
 def test_every_command_of_the_wheel_says_what_it_does(installed: Installed) -> None:
     listed = installed.run("--help")
-    commands = (
+    commands = [
         "demo",
         "new",
         "check",
@@ -165,7 +154,11 @@ def test_every_command_of_the_wheel_says_what_it_does(installed: Installed) -> N
         "models",
         "data",
         "search",
-    )
+        "audit",
+        "verify",
+        "whatif",
+        "why",
+    ]
     assert [name for name in commands if name not in listed] == []
     for name in commands:
         assert "Usage: headrace" in installed.run(name, "--help")

@@ -43,7 +43,7 @@ def listening(folder: Path) -> None:
 
 def test_arguments_output_and_exit_code_are_the_modules(start: Start, tmp_path: Path) -> None:
     assert start("headrace", "--version").wait(60) == 0
-    assert start("headrace", "run", "nothing", "--pipeline", "none", HEADRACE_STATE=str(tmp_path)).wait(60) == 2
+    assert start("headrace", "run", "nothing", "none", HEADRACE_STATE=str(tmp_path)).wait(60) == 2
     version, error = (tmp_path / "out").read_text().splitlines()
     assert version.count(".") == 2
     assert error.startswith("headrace: no processor 'nothing'; there are: ")
