@@ -25,7 +25,7 @@ def run(
         typer.Argument(
             metavar="PROCESSOR",
             show_default=False,
-            help="preprocess, infer, join, retrain, govern, monitor or forward. Or all: every one that a pipeline needs.",
+            help="preprocess, infer, join, retrain, govern, monitor or forward. Or all: what every pipeline needs.",
         ),
     ],
     pipeline: PipelineName,

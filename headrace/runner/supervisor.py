@@ -77,18 +77,13 @@ class Worker:
         self._pause = FIRST_PAUSE_S
         self._next_start = 0.0
 
-    def turn(self) -> bool:
-        """Start it where it is due, take note where it has ended; True where something changed."""
+    def turn(self) -> None:
+        """Start it where it is due, take note where it has ended."""
         if self._process is None:
-            if time.monotonic() < self._next_start:
-                return False
-            self._start()
-            return True
-        code = self._process.poll()
-        if code is None:
-            return False
-        self._ended(code)
-        return True
+            if time.monotonic() >= self._next_start:
+                self._start()
+        elif (code := self._process.poll()) is not None:
+            self._ended(code)
 
     def terminate(self) -> None:
         """Ask it to stop."""
@@ -184,6 +179,7 @@ class Supervisor:
         self._pipeline = pipeline
         self._workers = workers
         self._file = file
+        self._published = ""
         self._stopping = False
 
     def run(self) -> None:
@@ -193,9 +189,9 @@ class Supervisor:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         try:
             while not self._stopping:
-                changed = [worker.turn() for worker in self._workers]
-                if any(changed):
-                    self._publish()
+                for worker in self._workers:
+                    worker.turn()
+                self._publish()
                 time.sleep(TURN_S)
         finally:
             for worker in self._workers:
@@ -214,9 +210,12 @@ class Supervisor:
             "pid": os.getpid(),
             "workers": {worker.name: asdict(worker.state) for worker in self._workers},
         }
-        new = self._file.with_suffix(".new")
-        new.write_text(json.dumps(told))
-        new.replace(self._file)
+        text = json.dumps(told)
+        if text != self._published:
+            new = self._file.with_suffix(".new")
+            new.write_text(text)
+            new.replace(self._file)
+            self._published = text
 
 
 def supervisor(

@@ -58,7 +58,12 @@ def test_a_worker_that_was_killed_says_by_which_signal(monkeypatch: pytest.Monke
     wait_for(lambda: one.state.health == "http://127.0.0.1:4711/health", 30, "its address")
     assert one.state.pid is not None
     os.kill(one.state.pid, signal.SIGKILL)
-    wait_for(one.turn, 30, "its end")
+
+    def waits() -> bool:
+        one.turn()
+        return one.state.state == "waiting"
+
+    wait_for(waits, 30, "its end")
     assert (one.state.exit_code, one.state.health) == (-9, "")
     assert "ended with signal 9; it is started again in 1 s" in out.getvalue()
 
