@@ -25,8 +25,8 @@ $(VENV)/.ready-demo: requirements-demo.txt pyproject.toml
 	@./setup.sh $(PYTHON) $(VENV) requirements-demo.txt
 	@touch $(VENV)/.ready-demo
 
-demo: $(READY_DEMO) ## Run a year of New York flights through a real Kafka, end to end
-	@$(BIN)/headrace demo flights
+demo: $(READY_DEMO) ## Run a year of New York flights through a real Kafka, end to end (DEMO=--quick: two months)
+	@$(BIN)/headrace demo flights $(DEMO)
 
 test: $(READY) ## Run every test, on a real Kafka
 	@$(BIN)/python -m pytest $(ABREAST)

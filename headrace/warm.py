@@ -67,6 +67,12 @@ class Child:
             end.poll(None if seconds is None else seconds * 1000)
         return not self.running()
 
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM), if it still runs."""
+        if self.running():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
     def kill(self) -> None:
         """End it now, if it still runs, and wait for that."""
         if self.running():
@@ -98,6 +104,9 @@ class Spawned:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return not self.running()
+
+    def terminate(self) -> None:
+        self._process.terminate()
 
     def kill(self) -> None:
         self._process.kill()

@@ -20,6 +20,21 @@ NOTICE = timedelta(hours=2)
 NEW_YORK = "America/New_York"
 WEATHER = ("temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 OLDEST_WEATHER = "6h"
+_OF_A_FLIGHT = (
+    "flight_id",
+    "origin",
+    "dest",
+    "carrier",
+    "flight",
+    "departs",
+    "arrives",
+    "local_minute",
+    "local_weekday",
+    "distance",
+    "duration",
+    "arr_delay",
+)
+"""Columns of a flight that its events are made from: the data set has as many again."""
 # Airports the data set's list lacks.
 MORE_ZONES = {"SJU": "America/Puerto_Rico", "BQN": "America/Puerto_Rico", "PSE": "America/Puerto_Rico"}
 MORE_ZONES["STT"] = "America/St_Thomas"
@@ -31,7 +46,7 @@ def flight_events(months: int = 12) -> pl.DataFrame:
     Returns:
         The fields of ``flight_event.avsc``; 673,552 rows for the year.
     """
-    departing = _flights().filter(pl.col("month") <= months)
+    departing = _flights().filter(pl.col("month") <= months).select(*_OF_A_FLIGHT)
     scheduled = _with_weather(
         departing.with_columns(
             pl.lit("scheduled").alias("kind"),

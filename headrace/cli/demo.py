@@ -23,6 +23,7 @@ def demo(
     ctx: typer.Context,
     example: Annotated[str, typer.Argument(help="Which example: flights.")] = "flights",
     months: Annotated[int, typer.Option(min=2, max=12, help="Months of the year to run.")] = 12,
+    quick: Annotated[bool, typer.Option("--quick", help="Two months: the same screens in half a minute.")] = False,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write report.json and report.html.")] = Path(
         "build/demo"
     ),
@@ -38,5 +39,5 @@ def demo(
     from headrace.examples.flights import demo as flights
 
     LINE.end()
-    if not flights.run(connection(ctx).local(), months=months, out=out):
+    if not flights.run(connection(ctx).local(), months=2 if quick else months, out=out):
         raise typer.Exit(1)

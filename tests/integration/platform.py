@@ -166,11 +166,15 @@ class Platform:
     def activate(self, seed: int, *, shadows: Sequence[str] = (), share: int = 100) -> str:
         """Publish a model with passed gates and approve it; gives its id. `govern` does the rest."""
         model_id = model_package(self.topics.pipeline, seed).manifest.model_id
-        passed = GateResult(model_id=model_id, gate="quality", passed=True, mode="block", summary="", evidence="{}")
-        write_control(self.topics, "decisions", [passed], [model_id])
+        self.pass_gates(model_id)
         self.publish(seed)
         self.approve(model_id, shadows=shadows, share=share)
         return model_id
+
+    def pass_gates(self, model_id: str, gate: str = "quality") -> None:
+        """Say of a model that it passed a gate."""
+        passed = GateResult(model_id=model_id, gate=gate, passed=True, mode="block", summary="", evidence="{}")
+        write_control(self.topics, "decisions", [passed], [model_id])
 
     def approve(self, model_id: str, *, shadows: Sequence[str] = (), share: int = 100) -> None:
         """Approve a model on the evidence there is now."""

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from headrace.cli import app
 from headrace.config import Settings
 from headrace.consumers.forward.fluentd.settings import receivers
+from headrace.runner.processors import PROCESSORS
 from tests.conftest import ROOT
 from tests.search_engines import ZIP
 
@@ -57,6 +58,15 @@ def test_who_is_waited_for_is_there_and_says_when_it_is_ready() -> None:
     assert {"elasticsearch", "search-retention", "kafka", "registry", "init", "fluentd"} <= set(awaited("forward"))
     for name in ONE_SHOT & set(ours()):
         assert SERVICES[name]["healthcheck"] == {"disable": True}
+
+
+def test_every_processor_has_a_service_and_is_scraped() -> None:
+    """The table of processors is the one list; these two files cannot read it."""
+    commands = [service["command"] for service in ours().values()]
+    assert {command[1] for command in commands if command[0] == "run"} == set(PROCESSORS)
+    scraped = YAML(typ="safe").load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    [targets] = [found["names"] for job in scraped["scrape_configs"] for found in job["dns_sd_configs"]]
+    assert set(targets) == set(PROCESSORS)
 
 
 def test_nothing_is_open_to_the_network() -> None:

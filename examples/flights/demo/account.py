@@ -15,11 +15,11 @@ from headrace.topics.pipeline_topics import PipelineTopics
 
 COLUMNS = {
     "raw": ("kind", "cancelled"),
-    "features": ("id", "raw_offset"),
-    "labels": ("id", "source_offset"),
-    "examples": ("id", "feature_offset", "label_offset"),
-    "predictions": ("id", "offset", "model_id", "route"),
-    "outcomes": ("id", "event_time", "model_id", "route", "outputs", "label", "prediction_offset"),
+    "features": ("raw_offset",),
+    "labels": ("source_offset",),
+    "examples": ("feature_offset", "label_offset"),
+    "predictions": ("offset", "route"),
+    "outcomes": ("event_time", "model_id", "route", "outputs", "label", "prediction_offset"),
 }
 
 
@@ -136,7 +136,7 @@ def _frames(topics: PipelineTopics, name: str) -> Iterator[pl.DataFrame]:
     for chunk in read_all(topics.log, topics.topic(name)):
         decoded = topics.codec(name).decode(chunk.values)
         offsets = chunk.offsets[decoded.places()]
-        frame = decoded.frame().select(COLUMNS[name])
+        frame = decoded.frame(names=COLUMNS[name])
         if name == "raw" and decoded.reasons:
             broken = np.array(sorted(decoded.reasons))
             empty = pl.DataFrame({c: [None] * len(broken) for c in frame.columns}, schema=frame.schema)

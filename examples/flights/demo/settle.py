@@ -12,8 +12,6 @@ from headrace.kafka.cluster import KafkaLog
 from headrace.kafka.log import TopicPartition
 from headrace.topics.pipeline_topics import PipelineTopics
 
-STAGES = ("preprocess", "infer", "join", "monitor")
-
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float, turn: Callable[[], None]) -> None:
     """Wait for a condition, calling ``turn`` meanwhile.
@@ -26,7 +24,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float, turn: C
         if time.monotonic() > deadline:
             raise StackError(f"{what} did not happen within {seconds:g} s: see the logs in the state folder")
         turn()
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def read_through(topics: PipelineTopics, log: KafkaLog, stage: str, inputs: tuple[str, ...]) -> bool:
