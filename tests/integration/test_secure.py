@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import headrace as hr
 from headrace.config import ADMIN, Settings
 from headrace.embedded.kafka import Layout
 from headrace.embedded.stack import Stack
@@ -114,6 +115,29 @@ def test_a_producer_may_push_and_nothing_else(secured: Stack, platform: Platform
     writer.write(Output(topics.tp("predictions"), [b"k"], [b"its own"]))
     writer.abort()
     writer.close()
+
+
+def test_the_front_door_has_the_least_rights_in_each_room(
+    secured: Stack, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_UNSIGNED_MODELS", "accept")
+    pipeline = platform.topics.pipeline
+    with hr.connect(pipeline, state=secured.state) as client:
+        client.events.send(clicks(0, 1).row(0, named=True))
+        client.events.flush()
+        assert (client.query.models(), client.decisions(), client.query.dead().letters) == ([], [], {})
+        with client.follow("checkout") as model:
+            assert model.in_force is None
+    assert platform.rows("raw").height == 1
+    with (
+        hr.connect(pipeline, state=secured.state, as_="producer") as client,
+        pytest.raises(ConfigError, match="Topic authorization failed"),
+    ):
+        client.query.models()
+    with hr.connect(pipeline, state=secured.state, as_="infer") as client:
+        client.events.send(clicks(0, 1).row(0, named=True))
+        with pytest.raises(Unavailable, match="Topic authorization failed"):
+            client.events.flush()
 
 
 def test_without_the_password_nobody_gets_in_and_no_message_tells_it(secured: Stack) -> None:
