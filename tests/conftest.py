@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-import psutil
 import pytest
 
 from headrace.config import Settings
@@ -23,8 +22,6 @@ ROOT = Path(__file__).parents[1]
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 EMBEDDED = ("embedded", "secure")
-ROOM_OF_A_PROCESS = 2 << 30
-"""Bytes that a process of the tests takes at most, with the workers and servers of its own."""
 COMPOSE_KAFKA = "127.0.0.1:9092"
 COMPOSE_REGISTRY = "http://127.0.0.1:8081/apis/ccompat/v7"
 
@@ -33,9 +30,8 @@ SHARED = pytest.StashKey[SharedStack]()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Processes for ``-n auto``: tests wait two thirds of their time, so more than cores, as far as memory goes."""
-    room = int(psutil.virtual_memory().available / ROOM_OF_A_PROCESS)
-    return max(1, min((os.cpu_count() or 1) + 4, room, 10))
+    """Processes for ``-n auto``: one more than cores, as tests wait a third of their time."""
+    return min((os.cpu_count() or 1) + 1, 4)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
