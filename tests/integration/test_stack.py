@@ -28,18 +28,7 @@ from tests.disk import Disk, may_mount
 from tests.waiting import wait_for
 
 STRING = Schema('"string"', "AVRO")
-CLI = """
-import sys, typer
-from headrace.cli.stack import register
-from headrace.errors import HeadraceError
-app = typer.Typer()
-register(app)
-try:
-    app()
-except HeadraceError as e:
-    print(e, file=sys.stderr)
-    sys.exit(e.exit_code)
-"""
+CLI = "from headrace.cli import main; main()"
 OWNER = """
 import json, sys, time
 from pathlib import Path
@@ -310,7 +299,7 @@ def test_up_status_down(tmp_path: Path) -> None:
         "registry": {"url", "pid", "log"},
     }
     status = headrace("status", "--json", state=state)
-    assert (json.loads(status.stdout), status.returncode) == (running, 0)
+    assert (json.loads(status.stdout), status.returncode) == ({**running, "supervised": []}, 0)
     again = headrace("up", "--json", state=state)
     assert (json.loads(again.stdout), again.returncode) == (running, 0)
     fresh = headrace("up", "--fresh", state=state)
@@ -328,7 +317,7 @@ def test_a_killed_supervisor_takes_its_servers_along(tmp_path: Path) -> None:
     running = json.loads(headrace("up", "--json", state=state).stdout)
     os.kill(running["supervisor"], signal.SIGKILL)
     until(lambda: not any(alive(pid) for pid in pids(running)), "servers end with their supervisor")
-    assert json.loads(headrace("status", "--json", state=state).stdout) == NOTHING
+    assert json.loads(headrace("status", "--json", state=state).stdout) == {**NOTHING, "supervised": []}
     assert headrace("down", state=state).stdout == f"no stack runs in {state}\n"
     assert not (state / "stack.json").exists()
 

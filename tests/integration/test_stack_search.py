@@ -197,7 +197,7 @@ def test_up_status_down_with_the_engine(tmp_path: Path) -> None:
     assert running["search"]["log"] == str(state / "logs" / "search.log")
     httpx2.put(f"{running['search']['url']}/notes/_doc/1", json={}).raise_for_status()
     status = headrace("status", "--json", state=state)
-    assert (json.loads(status.stdout), status.returncode) == (running, 0)
+    assert (json.loads(status.stdout), status.returncode) == ({**running, "supervised": []}, 0)
     again = headrace("up", "--json", state=state)
     assert (json.loads(again.stdout), again.returncode) == (running, 0)
 

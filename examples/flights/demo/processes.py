@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 import threading
 import time
@@ -24,9 +25,9 @@ NEEDED = (
     "headrace.streams.monitor.processor",
     "headrace.streams.preprocess",
     "headrace.streams.retrain",
-    "headrace.examples.flights.pipeline",
 )
-"""What the processors import: once for all of them, and in memory once."""
+"""What the processors import: once for all of them, and in memory once. Not the pipeline, which calls Polars: a thread
+of a pool does not live on in a fork."""
 SAMPLE_S = 5.0
 COMMIT_MS = "400"
 """Seven processors, a broker and a feed share two cores here: fewer, larger transactions."""
@@ -34,10 +35,8 @@ COMMIT_MS = "400"
 
 def command_line(words: list[str]) -> None:
     """Run the command line in a child process."""
-    from headrace.cli import main
-
     sys.argv = ["headrace", *words]
-    main()
+    runpy.run_module("headrace", run_name="__main__", alter_sys=True)
 
 
 class Processors:

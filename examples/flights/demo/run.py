@@ -114,8 +114,8 @@ class Demo:
             self._settled(("preprocess", ("raw",)), ("join", ("features", "labels")))
             order_training(self._topics, APPROVER, "the first model, on January and February")
             wait_until(lambda: bool(self._watch.state.activations), "the first activation", 90, self._turn)
-            self._say("the first model rules; the rest of the year follows, as a time lapse")
             if not feed.done:
+                self._say("the first model rules; the rest of the year follows, as a time lapse")
                 feed.lapse(self._watch.making, self._turn, progress)
             self._say("all events are in; waiting until everything is scored, joined and counted")
             wait_until(lambda: not self._watch.making(), "the last model", 90, self._turn)
