@@ -109,10 +109,9 @@ def unquoted(text: str) -> str:
 
 
 def prose(doc: str) -> str:
-    """A doc string as Markdown: its sections become lists."""
-    doc = (
-        doc.replace("``", "`").replace(":class:", "").replace(":func:", "").replace(":meth:", "").replace(":attr:", "")
-    )
+    """A doc string as Markdown: its sections become lists, its example a block of code."""
+    doc = re.sub(r":(class|func|meth|attr|mod):", "", doc.replace("``", "`"))
+    doc, _, example = doc.partition("Example::\n")
     lines: list[str] = []
     section = False
     for line in doc.splitlines():
@@ -120,9 +119,6 @@ def prose(doc: str) -> str:
         if line.rstrip() in ("Args:", "Attributes:", "Raises:", "Returns:"):
             lines += [f"*{bare.removesuffix(':')}*", ""]
             section = True
-        elif line.rstrip() == "Example::":
-            lines += ["```python"]
-            section = False
         elif section and line.startswith("    ") and not line.startswith("        ") and ": " in bare:
             name, _, text = bare.partition(": ")
             lines.append(f"- `{name}`: {text}")
@@ -130,8 +126,8 @@ def prose(doc: str) -> str:
             lines.append(f"  {bare}" if lines[-1].startswith(("- ", "  ")) else bare)
         else:
             lines.append(line)
-    if "```python" in lines:
-        lines.append("```")
+    if example:
+        lines.append(f"```python\n{textwrap.dedent(example).strip()}\n```")
     return "\n".join(lines)
 
 

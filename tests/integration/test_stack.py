@@ -104,7 +104,7 @@ def test_a_second_stack_in_the_same_folder_is_refused(stack: Stack) -> None:
     )
     refused = headrace("down", state=stack.state)
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"the stack in {stack.state} belongs to process {os.getpid()} (")
+    assert refused.stderr.startswith(f"headrace: the stack in {stack.state} belongs to process {os.getpid()} (")
     stack.check()
 
 
@@ -200,7 +200,7 @@ def test_a_read_only_state_folder_is_one_clear_line_and_mended_by_making_it_writ
         refused = headrace("up", "--json", state=disk.folder)
         assert refused.returncode == 1
         assert refused.stderr.splitlines()[-1] == (
-            f"the state folder {disk.folder} cannot be used: Read-only file system. Name another with --state"
+            f"headrace: the state folder {disk.folder} cannot be used: Read-only file system. Name another with --state"
         )
         disk.writable()
         if used_before:
@@ -285,7 +285,7 @@ NOTHING = {"kafka": None, "registry": None, "search": None, "supervisor": None, 
 def test_up_status_down(tmp_path: Path) -> None:
     state = tmp_path / "state"
     none = headrace("status", "--json", state=state)
-    assert (json.loads(none.stdout), none.returncode) == (NOTHING, 1)
+    assert (json.loads(none.stdout), none.returncode) == ({**NOTHING, "supervised": []}, 1)
     assert headrace("status", state=state).returncode == 1
     assert headrace("down", state=state).stdout == f"no stack runs in {state}\n"
     assert not state.exists()
@@ -304,7 +304,7 @@ def test_up_status_down(tmp_path: Path) -> None:
     assert (json.loads(again.stdout), again.returncode) == (running, 0)
     fresh = headrace("up", "--fresh", state=state)
     assert fresh.returncode == 1
-    assert fresh.stderr == f"a stack runs in {state}: `headrace down` first, then `headrace up --fresh`\n"
+    assert fresh.stderr == f"headrace: a stack runs in {state}: `headrace down` first, then `headrace up --fresh`\n"
 
     down = headrace("down", state=state)
     assert (down.stdout, down.returncode) == (f"the stack in {state} is stopped\n", 0)
