@@ -133,10 +133,14 @@ def _bytes(process: psutil.Process) -> int:
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of processor time so far, ended children included."""
+    """Seconds of processor time so far: of this process its own, of another its children's too, the ended ones as well."""
     try:
-        times = psutil.Process(pid).cpu_times()
+        process = psutil.Process(pid)
+        if pid == os.getpid():
+            own = process.cpu_times()
+            return float(own.user + own.system)
+        family = [p.cpu_times() for p in (process, *process.children(recursive=True))]
     except psutil.Error:
         return 0.0
-    children = (getattr(times, "children_user", 0.0), getattr(times, "children_system", 0.0))
-    return float(times.user + times.system + (sum(children) if pid != os.getpid() else 0.0))
+    ended = ("children_user", "children_system")
+    return float(sum(t.user + t.system + sum(getattr(t, name, 0.0) for name in ended) for t in family))
