@@ -133,7 +133,7 @@ def _bytes(process: psutil.Process) -> int:
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of processor time so far: of this process its own, of another its children's too, the ended ones as well."""
+    """Seconds of processor time so far: of this process its own, of another its children's too, ended or not."""
     try:
         process = psutil.Process(pid)
         if pid == os.getpid():
