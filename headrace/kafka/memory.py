@@ -431,10 +431,9 @@ class MemoryWriter:
 class MemorySender:
     """A plain producer."""
 
-    _unkeyed = count()
-
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
+        self._unkeyed = count()
 
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
         with self._log.lock:
