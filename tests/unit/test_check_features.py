@@ -19,6 +19,8 @@ from headrace.examples.flights.pipeline import flights
 from headrace.testing.features import ContractBroken, check_features, examine_features
 from headrace.testing.pipelines import clicks, toy
 
+pytestmark = pytest.mark.slow
+
 CHECKS = [
     "every row can be used",
     "the same events give the same rows",

@@ -23,6 +23,8 @@ from headrace.topics.control import write_control
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.worker.processor import Processor, Stateless, Step
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def platform() -> MemoryPlatform:

@@ -72,6 +72,8 @@ RUN = """
 import sys
 from pathlib import Path
 from headrace.runner.supervisor import Log, Supervisor, Worker, status_file
+
+pytestmark = pytest.mark.slow
 state = Path(sys.argv[1])
 log = Log(sys.stderr, people=False)
 scripts = {"join": sys.argv[2], "infer": sys.argv[3]}

@@ -53,6 +53,8 @@ import sys, time
 from pathlib import Path
 from headrace import warm
 from tests.children import lasts
+
+pytestmark = pytest.mark.slow
 warm.started(lasts, Path(sys.argv[1]) / "out.txt", str(Path(sys.argv[1]) / "pid"))
 time.sleep(600)
 """
