@@ -20,6 +20,8 @@ from headrace.runner import supervisor as module
 from headrace.runner.supervisor import Log, Worker, supervised, workers_of
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 DIES = "import sys; print('no such thing', file=sys.stderr); sys.exit(3)"
 SERVES = """
 import json, time
@@ -72,8 +74,6 @@ RUN = """
 import sys
 from pathlib import Path
 from headrace.runner.supervisor import Log, Supervisor, Worker, status_file
-
-pytestmark = pytest.mark.slow
 state = Path(sys.argv[1])
 log = Log(sys.stderr, people=False)
 scripts = {"join": sys.argv[2], "infer": sys.argv[3]}
