@@ -87,10 +87,9 @@ def signature(name: str, found: Any) -> str:
     except (TypeError, ValueError):
         return name
     parameters = [p for p in given.parameters.values() if p.name != "self"]
-    result = (
-        "" if inspect.isclass(found) or given.return_annotation is given.empty else f" -> {given.return_annotation}"
-    )
-    line = f"{name}{given.replace(parameters=parameters, return_annotation=given.empty)}{result}"
+    gives = given.return_annotation
+    result = "" if inspect.isclass(found) or gives is given.empty else f" -> {gives}"
+    line = unquoted(f"{name}{given.replace(parameters=parameters, return_annotation=given.empty)}{result}")
     if len(line) <= 110:
         return line
     texts: list[str] = []

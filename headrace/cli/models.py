@@ -53,12 +53,11 @@ def list_models(ctx: typer.Context, pipeline: PipelineName, as_json: JsonOption 
 def show(ctx: typer.Context, pipeline: PipelineName, model: ModelId, as_json: JsonOption = False) -> None:
     """Show one model: examples, figures, gates, history."""
     from headrace.client.models import Models
-    from headrace.governance.catalog import published, resolve_model
     from headrace.models.package.signing import Trust
 
     topics, settings = opened(ctx, pipeline)
     with waiting("reading models and decisions"):
-        found = Models(topics, Trust.of(settings))[resolve_model(published(topics), model)]
+        found = Models(topics, Trust.of(settings)).find(model)
     from headrace.cli.models_screen import details_of, plain
 
     if as_json:

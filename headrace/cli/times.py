@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from headrace.declare.duration import parse_span
 from headrace.errors import ConfigError
 from headrace.query.audit.scope import Window
 from headrace.query.replay.bounds import Bounds, Edge
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -69,12 +68,7 @@ def span_given(option: str, given: str) -> timedelta:
     Raises:
         ConfigError: it is none.
     """
-    match = _SPAN.fullmatch(given.strip())
-    try:
-        return timedelta(**{_UNITS[match[2]]: float(match[1])}) if match else _no_span(option, given)
-    except OverflowError:
-        return _no_span(option, given)
-
-
-def _no_span(option: str, given: str) -> timedelta:
-    raise ConfigError(f"{option} {given}: give a span as in 45s, 30m, 12h, 2d or 1w")
+    span = parse_span(given)
+    if span is None:
+        raise ConfigError(f"{option} {given}: give a span as in 45s, 30m, 12h, 2d or 1w")
+    return span

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from headrace.client.events import EventProducer
 from headrace.client.follow import ModelSubscriber
@@ -26,7 +26,14 @@ from headrace.schema.registry import ConfluentRegistry
 from headrace.topics.parties import PEOPLE, PRODUCER, SUBSCRIBER
 from headrace.topics.pipeline_topics import PipelineTopics
 
-T = TypeVar("T")
+
+class Closeable(Protocol):
+    """A room of the client that is closed with it."""
+
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=Closeable)
 
 
 def connect(
@@ -91,6 +98,7 @@ class Client:
         self._name = name
         self._lock = threading.RLock()
         self._topics: dict[str, PipelineTopics] = {}
+        self._events: EventProducer | None = None
         self._closing: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -101,11 +109,13 @@ class Client:
     ) -> None:
         self.close()
 
-    @cached_property
+    @property
     def events(self) -> EventProducer:
         """Sends raw events; flushed and closed with the client."""
-        with self._lock:
-            return self._kept(EventProducer(self._of(PRODUCER.name), self._name))
+        with self._lock:  # threads that ask at once share one
+            if self._events is None:
+                self._events = self._kept(EventProducer(self._of(PRODUCER.name), self._name))
+            return self._events
 
     def follow(self, consumer_id: str, features: tuple[str, ...] = ()) -> ModelSubscriber:
         """Follow the model in force and score with it in this process; closed with the client.
@@ -204,5 +214,5 @@ class Client:
             return self._topics[wanted]
 
     def _kept(self, room: T) -> T:
-        self._closing.append(room.close)  # type: ignore[attr-defined]
+        self._closing.append(room.close)
         return room

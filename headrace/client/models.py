@@ -44,11 +44,19 @@ class Models(Mapping[str, Model]):
         Raises:
             KeyError: there is none, or several ids start so; the message says which there are.
         """
-        found = published(self._topics)
         try:
-            model_id = resolve_model(found, model)
+            return self.find(model)
         except ConfigError as e:
             raise KeyError(str(e)) from None
+
+    def find(self, model: str) -> Model:
+        """The model; as ``models[model]`` but for the error.
+
+        Raises:
+            ConfigError: there is none, or several ids start so; the message says which there are.
+        """
+        found = published(self._topics)
+        model_id = resolve_model(found, model)
         decided = governance(self._topics)
         manifest = found[model_id].manifest
         gates = tuple(decided.gates.get(model_id, {}).values())

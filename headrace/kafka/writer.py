@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -325,7 +326,7 @@ class KafkaSender:
 
     def __init__(self, conf: Mapping[str, Any]) -> None:
         self._producer = client(Producer, {**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf})
-        self._failed: list[str] = []
+        self._failed: deque[str] = deque()
         self._batch_writer = PythonBatchWriter(self._delivered, partition=False)
         # The batch writer fills the same slots again and again: one thread at a time.
         self._lock = threading.Lock()
@@ -342,11 +343,11 @@ class KafkaSender:
 
     def flush(self, timeout: float = START_S) -> None:
         left = self._producer.flush(timeout)
-        if left or self._failed:
-            first = self._failed[0] if self._failed else "no answer from the broker"
-            count = left + len(self._failed)
-            self._failed.clear()
-            raise Unavailable(f"{count} records were not delivered: {first}")
+        # Another thread may be told of a failure meanwhile: that one stays for the next flush.
+        failed = [self._failed.popleft() for _ in range(len(self._failed))]
+        if left or failed:
+            first = failed[0] if failed else "no answer from the broker"
+            raise Unavailable(f"{left + len(failed)} records were not delivered: {first}")
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
