@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -16,10 +17,13 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from headrace import warm
 from headrace.config import Settings
 from headrace.errors import ConfigError
 from headrace.launch import command
 from headrace.runner.processors import PROCESSORS, processor_spec
+
+log = logging.getLogger("headrace.supervisor")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 STEADY_S = 60.0
@@ -134,8 +138,7 @@ class Worker:
             self._pause = FIRST_PAUSE_S
         self._process = None
         self._next_start = time.monotonic() + self._pause
-        how = f"signal {-code}" if code < 0 else f"code {code}"
-        self._log.line(self.name, f"ended with {how}; it is started again in {self._pause:g} s")
+        self._log.line(self.name, f"ended with {warm.reason(code)}; it is started again in {self._pause:g} s")
         self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
         self.state.state, self.state.since, self.state.exit_code = "waiting", time.time(), code
         self.state.restarts += 1
@@ -211,11 +214,17 @@ class Supervisor:
             "workers": {worker.name: asdict(worker.state) for worker in self._workers},
         }
         text = json.dumps(told)
-        if text != self._published:
-            new = self._file.with_suffix(".new")
+        if text == self._published:
+            return
+        self._published = text
+        new = self._file.with_suffix(".new")
+        try:
             new.write_text(text)
             new.replace(self._file)
-            self._published = text
+        except OSError as e:  # the workers go on: what cannot be written is only how they are
+            log.warning(
+                "%s cannot be written (%s): headrace status will not show these workers", self._file, e.strerror
+            )
 
 
 def supervisor(
@@ -234,7 +243,7 @@ def supervisor(
         options: more options of ``headrace run``, for each.
         out: where log lines go.
     """
-    log = Log(out, out.isatty())
+    lines = Log(out, out.isatty())
     environment = _environment(settings)
     # No other live worker has the name, and it stays when the worker is started again.
     stem = f"{socket.gethostname()}-{os.getpid()}"
@@ -243,7 +252,7 @@ def supervisor(
         for i in range(count):
             short = f"{processor}-{i}" if count > 1 else processor
             run = ["run", processor, pipeline, "--worker-id", f"{short}-{stem}", *options]
-            made.append(Worker(short, processor, [sys.executable, "-m", "headrace", *run], environment, log))
+            made.append(Worker(short, processor, [sys.executable, "-m", "headrace", *run], environment, lines))
     return Supervisor(pipeline, made, status_file(settings.state, pipeline))
 
 
@@ -272,9 +281,9 @@ def workers_of(given: Sequence[str], more: Sequence[str] = ()) -> dict[str, int]
 
 
 def status_file(state: Path, pipeline: str) -> Path:
-    """Where the supervisor of a pipeline says how its workers are."""
+    """Where this process, a supervisor of a pipeline, says how its workers are. A pipeline may have several."""
     safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in pipeline)
-    return state / "run" / f"{safe}.json"
+    return state / "run" / f"{safe}-{os.getpid()}.json"
 
 
 def supervised(state: Path) -> list[dict[str, Any]]:
