@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The demo needs half of the packages: it begins sooner on a fresh machine.
 READY_DEMO := $(if $(wildcard $(READY)),$(READY),$(VENV)/.ready-demo)
+# Whoever has told Python to keep no compiled code would compile all of it again in each of the processes started here.
+export PYTHONDONTWRITEBYTECODE :=
 # Side by side in several processes on one Kafka; a file's tests stay together.
 ABREAST := -n auto --dist loadfile --no-loadscope-reorder
 
@@ -52,7 +54,7 @@ lint: $(READY) ## Format, lint and types
 	@$(BIN)/mypy
 
 check: lint ## The same, and the quick unit tests
-	@$(BIN)/python -m pytest tests/unit -m "not slow"
+	@$(BIN)/python -m pytest tests/unit -m "not slow" $(ABREAST)
 
 format: $(READY) ## Put the code in its format
 	@$(BIN)/ruff format .

@@ -65,6 +65,7 @@ def test_what_fastavro_writes_is_read_back_as_columns(rows: list[dict[str, Any]]
     assert decoded.frame().to_dicts() == rows
 
 
+@pytest.mark.slow
 @given(st.lists(THINGS, max_size=12))
 def test_columns_are_written_byte_for_byte_as_fastavro_writes_them(rows: list[dict[str, Any]]) -> None:
     codec = codec_of(THING)
@@ -72,6 +73,7 @@ def test_columns_are_written_byte_for_byte_as_fastavro_writes_them(rows: list[di
     assert codec.encode(codec.decode(wanted).frame()) == wanted
 
 
+@pytest.mark.slow
 @given(THINGS, st.data())
 @settings(max_examples=300)
 def test_a_record_cut_at_any_byte_is_refused(row: dict[str, Any], data: st.DataObject) -> None:
@@ -82,6 +84,7 @@ def test_a_record_cut_at_any_byte_is_refused(row: dict[str, Any], data: st.DataO
     assert decoded.frame().to_dicts() == [row, row]
 
 
+@pytest.mark.slow
 @given(THINGS, st.data())
 @settings(max_examples=500)
 def test_flipped_bytes_are_refused_or_read_as_fastavro_reads_them(row: dict[str, Any], data: st.DataObject) -> None:

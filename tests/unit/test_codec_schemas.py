@@ -173,6 +173,7 @@ def rows_of(decoded: Decoded) -> list[dict[str, Any]]:
     return decoded.frame().to_dicts()
 
 
+@pytest.mark.slow
 @given(RECORDS, st.data())
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_any_record_is_read_and_written_as_fastavro_does(
@@ -216,6 +217,7 @@ def damaged(whole: bytes, random: np.random.Generator) -> bytes:
     return bytes(made)
 
 
+@pytest.mark.slow
 @given(RECORDS, st.data(), st.integers(0, 2**32))
 @settings(max_examples=max(30, CASES // 100), suppress_health_check=list(HealthCheck))
 def test_damaged_records_are_refused_or_read_as_fastavro_reads_them(

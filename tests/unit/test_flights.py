@@ -16,6 +16,8 @@ from headrace.examples.flights.data import NOTICE, OLDEST_WEATHER, data_file, fl
 from headrace.examples.flights.features import features, labels
 from headrace.examples.flights.pipeline import flights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def january() -> pl.DataFrame:

@@ -87,6 +87,7 @@ def test_times_that_fluentd_cannot_say_stand_at_the_near_end(micros: int, kept: 
     assert refused == []
 
 
+@pytest.mark.slow
 @given(st.lists(records, min_size=1, max_size=5), st.booleans())
 def test_every_json_value_arrives_as_it_is(given: list[dict[str, Any]], compress: bool) -> None:
     sent, refused = made(documents([json.dumps(record).encode() for record in given]), compress)

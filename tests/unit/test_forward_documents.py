@@ -97,6 +97,7 @@ def test_bytes_are_base64_and_a_letter_from_before_there_were_times_has_none() -
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(TEXT, st.floats(), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=20))
 def test_any_text_and_any_number_come_through(drawn: list[tuple[str, float, int]]) -> None:
     """Newlines and control characters too; what JSON has no number for is null and named."""

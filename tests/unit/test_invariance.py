@@ -19,6 +19,8 @@ from headrace.models.score.session import ScoringModel
 from headrace.testing.models import model_package
 from headrace.testing.pipelines import wide
 
+pytestmark = pytest.mark.slow
+
 
 def test_batching_is_read_from_a_manifest_as_it_is_written() -> None:
     for way in WAYS:

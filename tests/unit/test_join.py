@@ -115,6 +115,7 @@ def test_state_is_bounded_by_the_horizon() -> None:
 EVENTS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60).map(lambda tens: 10 * tens)), max_size=12)
 
 
+@pytest.mark.slow
 @given(EVENTS, EVENTS, st.data())
 @settings(max_examples=60)
 def test_the_pairs_do_not_depend_on_how_the_topics_interleave(
@@ -132,6 +133,7 @@ def test_the_pairs_do_not_depend_on_how_the_topics_interleave(
     assert one.rows("dead", "code", "offset") == other.rows("dead", "code", "offset")
 
 
+@pytest.mark.slow
 @given(EVENTS, EVENTS, EVENTS, EVENTS)
 @settings(max_examples=60)
 def test_a_rebuilt_state_goes_on_as_the_one_that_was(

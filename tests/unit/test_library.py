@@ -116,6 +116,7 @@ def test_a_model_whose_order_was_refused_is_neither_loaded_nor_kept(desk: Desk) 
     assert since == [desk.ids[0], desk.ids[2]]
 
 
+@pytest.mark.slow
 def test_what_the_stream_waits_for_comes_first_then_the_orders_in_their_order(desk: Desk) -> None:
     desk.approve(desk.ids[2])
     desk.approve(desk.ids[1])

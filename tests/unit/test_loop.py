@@ -125,6 +125,7 @@ def test_records_a_processor_waits_with_come_again_and_other_partitions_flow(log
     assert outputs(log) == [names(0, 10), names(10, 15)]
 
 
+@pytest.mark.slow
 def test_an_outage_pauses_without_loss_or_double(log: ScriptedLog) -> None:
     processor = PassThrough("in", "out")
     loop = worker(log, processor)

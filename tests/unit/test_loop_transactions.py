@@ -378,6 +378,7 @@ EVENTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.lists(EVENTS, max_size=40))
 def test_outputs_are_a_pure_function_of_the_input(events: list[tuple[str, ...]]) -> None:

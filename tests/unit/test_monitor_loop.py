@@ -191,6 +191,7 @@ def spread(records: Sequence[Scored], seed: int) -> Iterator[list[Scored]]:
         yield list(records[start:stop])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_killed_anywhere_it_goes_on_with_the_versions_where_it_was(seed: int) -> None:
     records = events(seed)

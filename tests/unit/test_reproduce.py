@@ -30,6 +30,8 @@ from headrace.testing.memory import in_memory
 from headrace.testing.pipelines import BEGIN, toy
 from headrace.topics.pipeline_topics import PipelineTopics
 
+pytestmark = pytest.mark.slow
+
 STEPS = ("data", "code", "split", "fit", "export")
 
 
@@ -176,7 +178,6 @@ print(json.dumps({a: [m.model_id, m.lineage.fit_hash] for a, m in models.items()
 """
 
 
-@pytest.mark.slow
 def test_neither_threads_nor_the_seed_of_hashes_change_a_bit() -> None:
     found = []
     for number in ("1", "2", "3", "4"):

@@ -162,6 +162,7 @@ def test_a_name_that_the_engine_does_not_take_is_one_clear_line(name: str) -> No
         alias(renamed(name), TOPICS["raw"])
 
 
+@pytest.mark.slow
 @given(st.sets(st.from_regex(r"[a-z0-9][a-z0-9_-]{0,5}", fullmatch=True), min_size=2, max_size=2))
 def test_no_index_of_one_pipeline_and_topic_matches_anothers_pattern(names: set[str]) -> None:
     every = [(name, topic) for name in names for topic in TOPICS.values()]

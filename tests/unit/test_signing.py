@@ -68,6 +68,7 @@ def test_a_field_added_to_manifests_later_breaks_no_signature(package: Package, 
     assert check(sign(package, key), Trust((public(key),)))
 
 
+@pytest.mark.slow
 def test_a_stranger_can_check_a_model_with_the_model_signing_command(package: Package, tmp_path: Path) -> None:
     key = new_key(tmp_path, "key")[0]
     folder = lay_out(sign(package, key), tmp_path / "out")

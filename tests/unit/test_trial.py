@@ -49,6 +49,7 @@ def test_a_small_model_holds_little() -> None:
     assert 0 <= try_out(model_package(toy("trial"), 0), ANYONE) < 100 * MB
 
 
+@pytest.mark.slow
 def test_a_model_over_the_memory_budget_is_refused_with_the_figure() -> None:
     package = large(4000)  # 64 MB of floats
     with pytest.raises(ModelRejected, match="loaded it holds more than the budget of 20 MB"):

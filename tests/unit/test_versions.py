@@ -116,6 +116,7 @@ OTHER = st.tuples(st.none() | st.binary(max_size=9), st.none() | st.binary(max_s
 PARTITION = st.lists(SOUND | OTHER, max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(PARTITION, min_size=1, max_size=3), st.integers(1, 12))
 def test_a_version_gives_back_the_same_bytes_whatever_they_are(
@@ -542,6 +543,7 @@ def states(
     return [k.state for k in guard(topics, folder, timedelta(hours=hours), archive=archive, now=now)]
 
 
+@pytest.mark.slow
 def test_what_live_models_were_trained_on_is_archived_before_it_is_dropped(folder: DataFolder) -> None:
     topics = with_examples()
     trained_on(topics, "0:0-40,1:0-40", 1)
@@ -561,6 +563,7 @@ def test_what_live_models_were_trained_on_is_archived_before_it_is_dropped(folde
     assert states(topics, folder) == ["dropped and archived", "dropped and archived", "archived"]
 
 
+@pytest.mark.slow
 def test_what_was_dropped_and_not_archived_is_said_and_rejected_models_do_not_count(folder: DataFolder) -> None:
     topics = with_examples()
     one, two = trained_on(topics, "0:0-40", 1), trained_on(topics, "1:0-40", 2)
@@ -578,6 +581,7 @@ def test_what_was_dropped_and_not_archived_is_said_and_rejected_models_do_not_co
     assert abs(kept.goes - now - timedelta(hours=24)) < timedelta(minutes=5)
 
 
+@pytest.mark.slow
 def test_records_that_are_not_those_a_model_was_trained_on_do_not_count_as_its_archive(folder: DataFolder) -> None:
     topics = with_examples()
     trained_on(topics, "0:0-40", 1)
