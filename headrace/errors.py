@@ -38,6 +38,18 @@ class Unavailable(HeadraceError):
     """A server is away for now. The caller pauses and tries again; nothing is lost or dead-lettered."""
 
 
+class OffsetGone(HeadraceError):
+    """A partition does not have the record that was to be read next: retention dropped it, or the topic is another."""
+
+
+class RecordsLost(HeadraceError):
+    """Kafka has dropped records that a worker needs. It stops rather than go on with less."""
+
+
+class TopicReplaced(HeadraceError):
+    """A topic was deleted and made again under the same name. Positions in the old one mean nothing in it."""
+
+
 class Fenced(HeadraceError):
     """Another worker holds this worker's place. This one must stop."""
 

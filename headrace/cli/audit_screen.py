@@ -38,6 +38,6 @@ def _violations(report: Report, console: Console) -> None:
     for v in report.violations[:SHOWN]:
         found.add_row(v.rule, Text(v.where), Text(v.what))
     console.print(found)
-    broken = sum(line.broken for line in report.lines.values())
-    if broken > SHOWN:
-        say(console, f"and {broken - min(SHOWN, len(report.violations)):,} more: --json lists up to 1,000 of each rule")
+    if more := len(report.violations) + report.not_listed - len(report.violations[:SHOWN]):
+        rest = f", and counts the other {report.not_listed:,}" if report.not_listed else ""
+        say(console, f"and {more:,} more: --json lists {len(report.violations):,} of them{rest}")

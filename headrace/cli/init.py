@@ -29,6 +29,7 @@ def init(
     """Create a pipeline's topics, schemas and ACLs. Safe to repeat."""
     from headrace.runner.processors import PROCESSORS
     from headrace.topics.acls import rules
+    from headrace.topics.retention import days, keep_long_enough
     from headrace.topics.table import TOPICS
 
     topics, settings = opened(ctx, pipeline)
@@ -36,6 +37,8 @@ def init(
         created = topics.init()
     existed = len(TOPICS) - len(created)
     typer.echo(f"{len(created)} topics created, {existed} existed before; schemas registered")
+    for topic, (kept, keeps) in keep_long_enough(topics.log, topics.pipeline).items():
+        typer.echo(f"{topic} kept records for {days(kept)} and now keeps them for {days(keeps)}, as the horizons need")
     if acls is None:
         acls = settings.kafka.get("security.protocol", "").startswith("SASL")
     if acls:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -49,6 +50,13 @@ def run(
     port: Annotated[int, typer.Option(help="Port of /health and /metrics; 0 picks a free one for each worker.")] = 0,
     host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     commit_ms: Annotated[int, typer.Option(min=1, help="Commit at least this often, in milliseconds.")] = 100,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss",
+            help="Go on without records that Kafka no longer has. What they are is told and written to decisions.",
+        ),
+    ] = False,
 ) -> None:
     """Run a processor until SIGTERM or Ctrl-C. Its open transaction is then committed or aborted.
 
@@ -67,6 +75,8 @@ def run(
             raise ConfigError("--with goes with all: headrace run all PIPELINE --with PROCESSOR")
         given = f"{processor}={workers[-1]}" if workers else f"{processor}=1"
         counts = {processor: workers_of([given])[processor]}
+    if accept_loss:
+        _accept(ctx, pipeline, counts)
     if processor != ALL and counts[processor] == 1:
         _one(ctx, processor, pipeline, worker_id, host, port, commit_ms / 1000)
         return
@@ -81,16 +91,36 @@ def _one(
     ctx: typer.Context, processor: str, pipeline: str, name: str | None, host: str, port: int, commit_interval: float
 ) -> None:
     from headrace.client.connect import open_topics
-    from headrace.runner.processors import WorkerContext, build
+    from headrace.runner.processors import WorkerContext, build, processor_spec
+    from headrace.topics.retention import check_retention
     from headrace.worker.service import log_lines, run_service, worker_name
 
     worker = name or worker_name(processor)
     log_lines(worker)
     settings = connection(ctx).settings(processor)
     topics = open_topics(pipeline, settings, worker)
+    check_retention(topics.log, topics.pipeline, processor_spec(processor).reads)
     context = WorkerContext(topics, topics.log, settings, pipeline, worker)
     loop = build(processor, context, commit_interval)
     run_service(loop, {"pipeline": topics.pipeline.name, "processor": processor, "worker": worker}, host, port)
+
+
+def _accept(ctx: typer.Context, pipeline: str, processors: Iterable[str]) -> None:
+    """Write down what these processors go on without; a worker that misses it later finds it there."""
+    import getpass
+
+    from headrace.cli.connect import opened
+    from headrace.governance.losses import accept_losses
+    from headrace.runner.processors import processor_spec
+
+    topics, _ = opened(ctx, pipeline, "people")
+    for name in processors:
+        group = f"{topics.pipeline.name}.{name}"
+        lost = accept_losses(topics, group, processor_spec(name).reads, getpass.getuser())
+        for missing in lost:
+            typer.echo(f"{name} goes on without {missing}", err=True)
+        if not lost:
+            typer.echo(f"{name}: Kafka has all that it needs, nothing to accept", err=True)
 
 
 def _several(ctx: typer.Context, pipeline: str, counts: dict[str, int], options: list[str]) -> None:

@@ -77,5 +77,5 @@ def _text(value: object) -> str:
 def _checked(console: Console, what: str, found: Checked | None) -> None:
     if found is None:
         return
-    style = "green" if found.same else "bold red"
+    style = {True: "green", False: "bold red", None: "yellow"}[found.same]
     console.print(Text.assemble(f"{what}: ", (found.said, style)))

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 READER_GROUP = "headrace-reader"
 """The group of readers without a group name: nothing is ever committed to it, but a client looks up its coordinator."""
 Kind = Literal["topic", "group", "transactional_id"]
-Operation = Literal["read", "write", "describe"]
+Operation = Literal["read", "write", "describe", "describe_configs"]
 
 
 class Rule(NamedTuple):

@@ -13,11 +13,12 @@ from confluent_kafka import (
     IsolationLevel,
     KafkaError,
     KafkaException,
+    TopicCollection,
 )
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
-from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
@@ -30,6 +31,7 @@ from headrace.kafka.client import client
 from headrace.kafka.client_errors import AWAY, REFUSED, UNKNOWN
 from headrace.kafka.log import (
     GroupReader,
+    Position,
     Reader,
     RebalanceListener,
     Sender,
@@ -37,7 +39,7 @@ from headrace.kafka.log import (
     Writer,
     kept_for,
 )
-from headrace.kafka.reader import CONSUMER, KafkaGroupReader, KafkaReader, named
+from headrace.kafka.reader import CONSUMER, KafkaGroupReader, KafkaReader, positions
 from headrace.kafka.writer import PRODUCER, KafkaSender, KafkaWriter
 
 T = TypeVar("T")
@@ -116,11 +118,32 @@ class KafkaLog:
         found = self._list_offsets(parts, at, IsolationLevel.READ_UNCOMMITTED)
         return {p: end if found[p] < 0 else found[p] for p, end in self.high_watermarks(topic).items()}
 
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
+        asked = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=CALL_S)
+        try:
+            return {topic: str(self._result(future).topic_id) for topic, future in asked.items()}
+        except Unavailable:
+            for topic in topics:
+                self.partitions(topic)  # says it where one is not there
+            raise
+
     def retention(self, topic: str) -> timedelta | None:
         self.partitions(topic)
         asked = ConfigResource(ResourceType.TOPIC, topic)
         found = self._result(self._admin.describe_configs([asked], request_timeout=CALL_S)[asked])
         return kept_for({name: entry.value for name, entry in found.items()})
+
+    def keep_for(self, topic: str, span: timedelta) -> None:
+        changed = ConfigResource(
+            ResourceType.TOPIC,
+            topic,
+            incremental_configs=[
+                ConfigEntry(
+                    "retention.ms", str(span // timedelta(milliseconds=1)), incremental_operation=AlterConfigOpType.SET
+                )
+            ],
+        )
+        self._result(self._admin.incremental_alter_configs([changed], request_timeout=CALL_S)[changed])
 
     def members(self, group: str) -> set[str]:
         future = self._admin.describe_consumer_groups([group], request_timeout=CALL_S)[group]
@@ -128,6 +151,9 @@ class KafkaLog:
         return {m.client_id for m in found.members} if found else set()
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
+        return {tp: at.offset for tp, at in self.positions(group).items()}
+
+    def positions(self, group: str) -> dict[TopicPartition, Position]:
         # A consumer is asked, of every partition there is: the admin client, which could list them, ends the whole
         # process where the group's coordinator is not the one it knew (librdkafka issue 5040).
         topics = self._call(lambda: self._admin.list_topics(timeout=CALL_S)).topics
@@ -136,11 +162,11 @@ class KafkaLog:
         conf = {**self._reading, "group.id": group, "isolation.level": "read_uncommitted", "enable.auto.commit": False}
         consumer = client(Consumer, conf)
 
-        def ask() -> dict[TopicPartition, int]:
+        def ask() -> dict[TopicPartition, Position]:
             answer = consumer.committed(parts, timeout=CALL_S)
             if errors := [p.error for p in answer if p.error is not None]:
                 raise KafkaException(errors[0])
-            return {tp: p.offset for tp, p in zip(named(answer), answer, strict=True) if p.offset >= 0}
+            return positions(answer)
 
         try:
             return _patiently(lambda: self._call(ask))
@@ -232,7 +258,12 @@ _RESOURCES = {
     "group": ResourceType.GROUP,
     "transactional_id": ResourceType.TRANSACTIONAL_ID,
 }
-_OPERATIONS = {"read": AclOperation.READ, "write": AclOperation.WRITE, "describe": AclOperation.DESCRIBE}
+_OPERATIONS = {
+    "read": AclOperation.READ,
+    "write": AclOperation.WRITE,
+    "describe": AclOperation.DESCRIBE,
+    "describe_configs": AclOperation.DESCRIBE_CONFIGS,
+}
 _EVERY_ACL = AclBindingFilter(
     ResourceType.ANY,
     None,  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from headrace.codec.column import BytesColumn
-from headrace.errors import Unavailable
+from headrace.errors import RecordsLost, Unavailable
 from headrace.kafka.acl import Rule
 
 LARGEST = 3_000_000
@@ -100,21 +100,38 @@ class Output:
 
 
 class Position(NamedTuple):
-    """A committed place in a partition.
+    """A committed position in a partition.
 
-    ``rebuild_from`` rides in the commit's metadata: the offset from which the state that held at ``offset``
-    can be rebuilt.
+    ``rebuild_from`` and ``topic_id`` ride in the commit's metadata: the offset from which the state that held at
+    ``offset`` can be rebuilt, and which topic of that name it was (empty: not known).
     """
 
     offset: int
     rebuild_from: int
+    topic_id: str = ""
+
+    @property
+    def metadata(self) -> str:
+        """What goes into the commit beside the offset."""
+        return f"{self.rebuild_from} {self.topic_id}".strip()
+
+    @classmethod
+    def parse(cls, offset: int, metadata: str) -> Position:
+        """From a commit. Someone else's tool may have made it, and left other metadata or none."""
+        start, _, topic_id = metadata.partition(" ")
+        return cls(offset, int(start), topic_id) if start.isdecimal() else cls(offset, offset)
 
 
 class Reader(Protocol):
     """Reads partitions without a group, from given offsets on."""
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
-        """Up to ``limit`` records, waiting up to ``timeout`` seconds for the first."""
+        """Up to ``limit`` records, waiting up to ``timeout`` seconds for the first.
+
+        Raises:
+            RecordsLost: Kafka has dropped records that were to be read next.
+            Unavailable: a partition ends before what was to be read next.
+        """
 
     def reached(self, tp: TopicPartition) -> int:
         """Offset up to which the partition has been read, gaps at the end included."""
@@ -139,10 +156,14 @@ class GroupReader(Protocol):
     """A member of a consumer group: range assignor, eager, read_committed, no automatic commits."""
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
-        """Up to ``limit`` records of the partitions that are not paused. Calls the listener on a rebalance."""
+        """Up to ``limit`` records of the partitions that are not paused. Calls the listener on a rebalance.
+
+        Raises:
+            OffsetGone: a partition does not have the record that was to come next. Go on from a :meth:`rewind`.
+        """
 
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
-        """Committed positions; a partition without one stands at its first offset.
+        """Committed positions of those that have one.
 
         Raises:
             Unavailable: the broker is away, or an open transaction is about to move one of them.
@@ -230,14 +251,23 @@ class Log(Protocol):
     def offsets_at(self, topic: str, when: datetime) -> dict[int, int]:
         """Partition -> first offset whose record came at or after a time; the end where none did."""
 
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """Topic -> the id that Kafka gave it when it was made; ConfigError when there is no such topic."""
+
     def retention(self, topic: str) -> timedelta | None:
         """How long the topic keeps a record at least before it may be dropped for its age; None: it never is."""
+
+    def keep_for(self, topic: str, span: timedelta) -> None:
+        """Set how long the topic keeps a record at least."""
 
     def members(self, group: str) -> set[str]:
         """Names of the group's live members."""
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         """Committed offsets of a group, wherever it has any."""
+
+    def positions(self, group: str) -> dict[TopicPartition, Position]:
+        """Committed positions of a group, wherever it has any."""
 
     def grant(self, rules: Sequence[Rule]) -> None:
         """Set ACLs; those that are there already stay."""
@@ -255,6 +285,16 @@ class Log(Protocol):
         """
 
     def sender(self, name: str) -> Sender: ...
+
+
+def not_there(tp: TopicPartition, at: int, first: int, end: int) -> RecordsLost | Unavailable:
+    """Why the record at an offset cannot be read from a partition that reaches from ``first`` to before ``end``."""
+    if at < first:
+        return RecordsLost(f"{tp}: offsets {at} to {first - 1} are gone: Kafka dropped them before they were read")
+    return Unavailable(
+        f"{tp} ends at offset {end}, and it was read up to {at} before: its broker is not yet back whole, "
+        "or the topic was made anew"
+    )
 
 
 def kept_for(properties: Mapping[str, str]) -> timedelta | None:
@@ -290,10 +330,7 @@ def read_range(
         if settled:
             end = log.high_watermarks(tp.topic)[tp.partition]
         if whole and end < wanted:
-            raise Unavailable(
-                f"{tp} ends at offset {end}, and it was read up to {wanted} before: its broker is not yet back whole, "
-                "or the topic was made anew (then set its groups' offsets back)"
-            )
+            raise not_there(tp, wanted, first, end)
         start, stop = max(start, first), min(wanted, end)
         if start < stop:
             yield from _read_one(log, tp, start, stop, limit)

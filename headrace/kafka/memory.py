@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Literal
 
-from headrace.errors import ConfigError, Fenced, HeadraceError, TransactionAborted, Unavailable
+from headrace.errors import ConfigError, Fenced, HeadraceError, OffsetGone, TransactionAborted, Unavailable
 from headrace.kafka.acl import Rule
 from headrace.kafka.log import (
     LARGEST,
@@ -25,8 +25,11 @@ from headrace.kafka.log import (
     RebalanceListener,
     TopicPartition,
     kept_for,
+    not_there,
 )
 from headrace.kafka.partitioner import partition_of
+
+_MS = timedelta(milliseconds=1)
 
 
 @dataclass(slots=True)
@@ -69,11 +72,14 @@ class MemoryLog:
         self.firsts: dict[TopicPartition, int] = {}
         self.groups: dict[str, _Group] = {}
         self.epochs: dict[str, MemoryWriter] = {}
+        self.ids: dict[str, str] = {}
+        self._made = count()
 
     def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> list[str]:
         with self.lock:
             new = [t for t in topics if TopicPartition(t, 0) not in self.entries]
             for name in new:
+                self.ids[name] = str(next(self._made))
                 self.properties[name] = topics[name][1]
                 for p in range(topics[name][0]):
                     self.entries[TopicPartition(name, p)] = []
@@ -111,14 +117,27 @@ class MemoryLog:
                 found[p] = next(later, len(entries))
             return found
 
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
+        with self.lock:
+            for topic in topics:
+                self.partitions(topic)
+            return {topic: self.ids.get(topic, "") for topic in topics}
+
     def retention(self, topic: str) -> timedelta | None:
         with self.lock:
             self.partitions(topic)
             return kept_for(self.properties.get(topic, {}))
 
-    def committed(self, group: str) -> dict[TopicPartition, int]:
+    def keep_for(self, topic: str, span: timedelta) -> None:
         with self.lock:
-            return {tp: at.offset for tp, at in self.groups.get(group, _Group()).committed.items()}
+            self.properties[topic] = {**self.properties.get(topic, {}), "retention.ms": str(span // _MS)}
+
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        return {tp: at.offset for tp, at in self.positions(group).items()}
+
+    def positions(self, group: str) -> dict[TopicPartition, Position]:
+        with self.lock:
+            return dict(self.groups.get(group, _Group()).committed)
 
     def members(self, group: str) -> set[str]:
         with self.lock:
@@ -157,6 +176,19 @@ class MemoryLog:
         """Let a partition begin at an offset, as retention does."""
         with self.lock:
             self.firsts[tp] = offset
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic, and what groups have committed of it, as a broker does."""
+        with self.lock:
+            for tp in [tp for tp in self.entries if tp.topic == topic]:
+                del self.entries[tp]
+                self.firsts.pop(tp, None)
+                for group in self.groups.values():
+                    group.committed.pop(tp, None)
+
+    def lacks(self, tp: TopicPartition, at: int) -> bool:
+        """Whether an offset is neither there nor the next to come."""
+        return not self.firsts.get(tp, 0) <= at <= len(self.entries.get(tp, ()))
 
     def erase(self, tp: TopicPartition, offset: int) -> bytes | None:
         """Take a record away, as no broker does; gives its value. For tests of what looks for losses."""
@@ -231,7 +263,11 @@ class MemoryReader:
         self._committed = committed
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
-        return _poll(self._log, self._at, set(), limit, timeout, committed=self._committed)
+        with self._log.lock:
+            for tp, at in self._at.items():
+                if self._log.lacks(tp, at):
+                    raise not_there(tp, at, self._log.firsts.get(tp, 0), len(self._log.entries[tp]))
+            return _poll(self._log, self._at, set(), limit, timeout, committed=self._committed)
 
     def reached(self, tp: TopicPartition) -> int:
         return self._at[tp]
@@ -267,6 +303,9 @@ class MemoryGroupReader:
         with self._log.lock:
             if self._settled != self._group.generation:
                 return []
+            for tp in self._at.keys() - self._paused:
+                if self._log.lacks(tp, self._at[tp]):
+                    raise OffsetGone(f"{tp}: there is no offset {self._at[tp]}")
             return _poll(self._log, self._at, self._paused, limit, timeout)
 
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
@@ -274,7 +313,7 @@ class MemoryGroupReader:
             pending = self._log.pending(self.name).intersection(tps)
             if pending:
                 raise Unavailable(f"a transaction that is open will move {', '.join(map(str, sorted(pending)))}")
-            return {tp: self._group.committed.get(tp, Position(0, 0)) for tp in tps}
+            return {tp: self._group.committed[tp] for tp in tps if tp in self._group.committed}
 
     def ends(self) -> dict[TopicPartition, int]:
         return {tp: self._log.high_watermarks(tp.topic)[tp.partition] for tp in self.assigned}

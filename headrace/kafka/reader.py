@@ -8,13 +8,14 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from headrace.errors import Unavailable
+from headrace.errors import OffsetGone, RecordsLost, Unavailable
 from headrace.kafka.acl import READER_GROUP
 from headrace.kafka.client import client
 from headrace.kafka.client_errors import raise_unless_passing
-from headrace.kafka.log import Chunk, Position, RebalanceListener, TopicPartition
+from headrace.kafka.log import Chunk, Position, RebalanceListener, TopicPartition, not_there
 from headrace.kafka.transport import Transport
 
+BOUNDS_S = 10.0
 COMMITTED_S = 30.0
 """Longer than a transaction may stay open: a dead worker's pending commit holds the answer back that long."""
 
@@ -22,7 +23,8 @@ CONSUMER = {
     "isolation.level": "read_committed",
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
-    "auto.offset.reset": "earliest",
+    # Where a record is gone, jumping over it would lose it in silence.
+    "auto.offset.reset": "error",
     "partition.assignment.strategy": "range",
     "fetch.queue.backoff.ms": 1,
     "fetch.wait.max.ms": 50,
@@ -63,6 +65,8 @@ class KafkaReader:
         for other in fetched.events:
             if other.tp is not None and other.error.code() == KafkaError._PARTITION_EOF:
                 self._reached[other.tp] = max(self._reached[other.tp], other.offset)
+            elif other.tp is not None and other.error.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise self._gone(other.tp, self._reached[other.tp])
             else:
                 raise_unless_passing(other.error)
         return fetched.chunks
@@ -73,6 +77,13 @@ class KafkaReader:
     def close(self) -> None:
         self._fetcher.close()
         self._consumer.close()
+
+    def _gone(self, tp: TopicPartition, at: int) -> RecordsLost | Unavailable:
+        try:
+            bounds = self._consumer.get_watermark_offsets(KafkaPartition(*tp), timeout=BOUNDS_S)
+        except KafkaException as e:
+            return Unavailable(f"{tp}: Kafka does not tell how far it reaches: {e.args[0].str()}")
+        return not_there(tp, at, *(bounds or (0, 0)))
 
 
 class KafkaGroupReader:
@@ -91,6 +102,8 @@ class KafkaGroupReader:
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
         fetched = self._fetcher.poll(limit, timeout)
         for other in fetched.events:
+            if other.error.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise OffsetGone(f"{other.tp}: {other.error.str()}")
             raise_unless_passing(other.error)
         return fetched.chunks
 
@@ -103,7 +116,7 @@ class KafkaGroupReader:
         for p in answer:
             if p.error is not None:
                 raise Unavailable(f"Kafka gives no committed offset of {p.topic}[{p.partition}]: {p.error.str()}")
-        return {TopicPartition(p.topic, p.partition): _position(p) for p in answer}
+        return positions(answer)
 
     def ends(self) -> dict[TopicPartition, int]:
         found = {}
@@ -133,8 +146,8 @@ class KafkaGroupReader:
         # Nothing here may wait or fail: where this raises, the client goes on with the partitions unpaused.
         tps = named(parts)
         self._fetcher.direct(tps)
-        consumer.assign(parts)
-        self._fetcher.pause(tps)
+        # Nothing is fetched before a rewind says from where: a committed position may be gone.
+        consumer.assign([])
         self.metadata = consumer.consumer_group_metadata()
         self._listener.on_assigned(tps)
 
@@ -151,15 +164,19 @@ def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
         "isolation.level",
         "enable.auto.commit",
         "enable.auto.offset.store",
+        "auto.offset.reset",
         "partition.assignment.strategy",
     }
     return {k: v for k, v in conf.items() if k not in sacred}
 
 
-def _position(p: KafkaPartition) -> Position:
-    offset = max(p.offset, 0)
-    # Someone else's tool may have moved the group, and left other metadata or none.
-    return Position(offset, int(p.metadata) if p.metadata and p.metadata.isdecimal() else offset)
+def positions(committed: Sequence[KafkaPartition]) -> dict[TopicPartition, Position]:
+    """The platform's form of what a client tells of committed offsets, of those that there are."""
+    return {
+        TopicPartition(p.topic, p.partition): Position.parse(p.offset, p.metadata or "")
+        for p in committed
+        if p.offset >= 0
+    }
 
 
 def named(parts: Sequence[KafkaPartition]) -> list[TopicPartition]:

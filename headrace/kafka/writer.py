@@ -137,8 +137,7 @@ class KafkaWriter:
 
     def send_offsets(self, positions: Mapping[TopicPartition, Position], group: GroupReader) -> None:
         parts = [
-            KafkaPartition(tp.topic, tp.partition, at.offset, metadata=str(at.rebuild_from))
-            for tp, at in positions.items()
+            KafkaPartition(tp.topic, tp.partition, at.offset, metadata=at.metadata) for tp, at in positions.items()
         ]
         metadata = group.metadata  # type: ignore[attr-defined]
         if metadata is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from headrace.config import ADMIN, Settings
 from headrace.errors import ConfigError
+from headrace.governance.losses import accepted_losses, as_missing
 from headrace.kafka.log import Log
 from headrace.topics.parties import OUTSIDE, Party
 from headrace.topics.pipeline_topics import PipelineTopics
@@ -230,5 +231,9 @@ def build(name: str, context: WorkerContext, commit_interval: float = 0.1) -> Ex
         failure_limit=context.topics.pipeline.failure_limit,
     )
     return ExactlyOnceLoop(
-        context.log, processor, config, lambda chunk, trace: context.topics.failure(name, chunk, trace)
+        context.log,
+        processor,
+        config,
+        lambda chunk, trace: context.topics.failure(name, chunk, trace),
+        lambda: map(as_missing, accepted_losses(context.topics, context.group(name))),
     )

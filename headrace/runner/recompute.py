@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from headrace.errors import RecordsLost
 from headrace.kafka.log import Chunk, Output, read_range
 from headrace.streams.join.processor import Join
 from headrace.streams.preprocess import Preprocess
@@ -70,6 +71,9 @@ def features_of(topics: PipelineTopics, partition: int, offset: int) -> dict[str
 
     Returns:
         The features record as a row; None where the record gives none.
+
+    Raises:
+        RecordsLost: some of those events are no longer on the log.
     """
     runs = Preprocess(topics)
     tp = topics.tp("raw", partition)
@@ -94,7 +98,11 @@ _BACK = 5_000
 
 def _history(topics: PipelineTopics, partition: int, offset: int) -> int:
     """Offset from which raw events must be read for the features at ``offset``: all of the part before it is older than
-    the horizon, and than what lateness lets in."""
+    the horizon, and than what lateness lets in.
+
+    Raises:
+        RecordsLost: retention has taken some of them.
+    """
     p, tp = topics.pipeline, topics.tp("raw", partition)
     first = topics.log.bounds(tp.topic)[partition][0]
     reach = p.horizon + 2 * p.lateness
@@ -112,4 +120,6 @@ def _history(topics: PipelineTopics, partition: int, offset: int) -> int:
             if latest < newest - reach:
                 return start
         stop = start
+    if first:
+        raise RecordsLost(f"{tp} begins at offset {first}: events that these features look back at may be gone")
     return first

@@ -185,6 +185,20 @@ class RolledBack(Record):
     at: datetime = Field(default_factory=now)
 
 
+class LossAccepted(Record):
+    """A person accepts that a group goes on without records that Kafka no longer has."""
+
+    group: str
+    topic: str
+    partition: int
+    start: int
+    stop: int
+    kind: Literal["unread", "state", "replaced"]
+    topic_id: str
+    by: str
+    at: datetime = Field(default_factory=now)
+
+
 class WorkerStatus(Record):
     worker_id: str
     model_id: str
@@ -262,6 +276,7 @@ CONTROL_RECORDS: dict[str, type[Record]] = {
         Rejection,
         Activated,
         RolledBack,
+        LossAccepted,
         WorkerStatus,
         ConsumerContract,
         PolicyMarker,

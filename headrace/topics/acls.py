@@ -17,6 +17,10 @@ def rules(pipeline: Pipeline, processors: Iterable[Party]) -> list[Rule]:
         group = f"{pipeline.name}.{party.name}"
         every.append(Rule(party.name, "group", group, False, "read"))
         every += _transactions(party.name, f"{group}.")
+        # At its start a worker sees that its topics keep what it needs, and what was accepted as lost.
+        every += [Rule(party.name, "topic", pipeline.topic(name), False, "describe_configs") for name in party.reads]
+        every += [Rule(party.name, "topic", pipeline.topic("decisions"), False, op) for op in ("read", "describe")]
+        every.append(Rule(party.name, "group", READER_GROUP, False, "describe"))
     # An activation waits for the live infer workers; people watch every group.
     every.append(Rule("govern", "group", f"{pipeline.name}.infer", False, "describe"))
     every += [Rule(PEOPLE.name, "group", f"{pipeline.name}.{party.name}", False, "describe") for party in workers]

@@ -58,7 +58,12 @@ TOPICS: dict[str, Topic] = {
         Topic("examples", ("examples",), True, "time"),
         Topic("triggers", ("TrainingTrigger",), False, "compact+time"),
         Topic("models", ("ModelChunk", "ModelManifest"), False, "compact"),
-        Topic("decisions", ("GateResult", "Approval", "Rejection", "Activated", "RolledBack"), False, "forever"),
+        Topic(
+            "decisions",
+            ("GateResult", "Approval", "Rejection", "Activated", "RolledBack", "LossAccepted"),
+            False,
+            "forever",
+        ),
         Topic("workers", ("WorkerStatus",), False, "compact"),
         Topic("contracts", ("ConsumerContract",), False, "compact"),
         Topic("predictions", ("Prediction",), True, "time"),

@@ -11,20 +11,34 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
-from headrace.errors import HeadraceError, TooManyFailures, TransactionAborted, Unavailable
+from headrace.errors import (
+    HeadraceError,
+    OffsetGone,
+    TooManyFailures,
+    TransactionAborted,
+    Unavailable,
+)
 from headrace.kafka import faults
-from headrace.kafka.log import Chunk, GroupReader, Log, Output, TopicPartition, Writer, read_range
+from headrace.kafka.log import Chunk, GroupReader, Log, Output, TopicPartition, Writer
 from headrace.worker.bisecting import process_bisecting
+from headrace.worker.footing import Accepted, Footing
 from headrace.worker.processor import Figure, Processor, Step
+from headrace.worker.rebuild import Rebuild
 from headrace.worker.status import LoopStatus, count
 from headrace.worker.transactions import Transactions
 
 log = logging.getLogger("headrace.loop")
 
+CALM_S = 5.0
+"""Seconds without anything to commit after which an aborted transaction counts as got over."""
 ENDS_S = 1.0
 """Seconds between looks at how far the partitions reach."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
+"""Seconds to wait before the first try again, and at most: each wait is twice the one before until a commit goes
+through."""
 SLOW_S = 3.0
 """Seconds of work on one batch after which no transaction should stay open beside it: it may time out."""
 
@@ -69,9 +83,17 @@ class ExactlyOnceLoop:
         processor: what to run.
         config: group, worker name and intervals.
         dead_letter: makes the dead letter of a record on which the processor's own code failed.
+        accepted: looks up which losses have been accepted; asked where something is missing.
     """
 
-    def __init__(self, log: Log, processor: Processor, config: LoopConfig, dead_letter: DeadLetters) -> None:
+    def __init__(
+        self,
+        log: Log,
+        processor: Processor,
+        config: LoopConfig,
+        dead_letter: DeadLetters,
+        accepted: Accepted = tuple,
+    ) -> None:
         self._log = log
         self._processor = processor
         self._config = config
@@ -81,13 +103,17 @@ class ExactlyOnceLoop:
         self._stop = False
         self._assigned: set[TopicPartition] = set()
         self._to_rebuild = False
+        self._rebuilding: Rebuild | None = None
         self._waiting: dict[TopicPartition, Chunk] = {}
         self._paused: set[TopicPartition] = set()
         self._slow_until: dict[TopicPartition, int] = {}
         self._read: dict[TopicPartition, int] = {}
+        self._fresh: list[TopicPartition] = []
         self._recent: deque[tuple[int, int]] = deque(maxlen=200)
-        self._backoff = 0.05
+        self._backoff = FIRST_PAUSE_S
+        self._aborted_at: tuple[float, int] | None = None
         self._ends_due = 0.0
+        self._footing = Footing(log, processor.name, processor.inputs, accepted)
         self._writer: Writer = log.writer(f"{config.group}.{config.worker}", tracks=processor.tracks)
         self._group: GroupReader = log.group(config.group, processor.inputs, config.worker, self)
         self._transactions = Transactions(
@@ -113,6 +139,8 @@ class ExactlyOnceLoop:
         Raises:
             Fenced: another worker took this one's name, or the group threw it out for good.
             TooManyFailures: user code failed on too many records.
+            RecordsLost: Kafka has dropped records that it has not read, or that its state is rebuilt from.
+            TopicReplaced: a topic it reads was deleted and made again.
         """
         try:
             while not self._stop and not until():
@@ -133,6 +161,8 @@ class ExactlyOnceLoop:
             if self._to_rebuild:
                 # What a poll brought beside a rebalance is of the old assignment; it will be read again.
                 self._rebuild()
+                if self._to_rebuild:
+                    return
                 chunks = []
             if chunks:
                 faults.point("after_read")
@@ -140,9 +170,14 @@ class ExactlyOnceLoop:
             self._transactions.perform(self._processor.tick())
             self._transactions.commit_if_due()
             self._note_ends()
+            self._footing.look()
             self._recovered()
         except TransactionAborted as e:
             self._abort_and_rewind(e)
+        except OffsetGone as e:
+            log.warning("reading stops: %s", e)
+            self._end_transaction()
+            self._begin_rebuild()
         except Unavailable as e:
             self._pause(str(e))
 
@@ -150,7 +185,7 @@ class ExactlyOnceLoop:
 
     def on_assigned(self, tps: Sequence[TopicPartition]) -> None:
         self._assigned = set(tps)
-        self._to_rebuild = True
+        self._begin_rebuild()
         log.info("assigned %s", ", ".join(map(str, sorted(tps))) or "nothing")
 
     def on_revoked(self, tps: Sequence[TopicPartition]) -> None:
@@ -188,27 +223,66 @@ class ExactlyOnceLoop:
         self._read.clear()
         self._transactions.start_at({})
         self._processor.assigned(())
+        self._end_rebuild()
+        self.status.ready = False
         self.status.positions, self.status.ends = {}, {}
 
+    def _begin_rebuild(self) -> None:
+        """From the next turn on, until the state is where the last commit left it, nothing flows."""
+        self._to_rebuild = True
+        self._end_rebuild()
+        if self._assigned:
+            self._group.pause(sorted(self._assigned))
+
+    def _end_rebuild(self) -> None:
+        if self._rebuilding is not None:
+            self._rebuilding.close()
+        self._rebuilding = None
+        self.status.rebuilding = None
+
     def _rebuild(self) -> None:
-        """Bring the state to where the last commit left it, then let the partitions flow."""
+        """Bring the state nearer to where the last commit left it; once it is there, let the partitions flow.
+
+        A slice a turn: between them the group is polled, so that a long rebuild neither costs the partitions nor
+        keeps the worker from ending.
+        """
+        try:
+            if self._rebuilding is None:
+                self._rebuilding = self._begun_rebuild()
+            self._rebuilding.go_on()
+        except BaseException:
+            self._end_rebuild()
+            raise
+        self.status.rebuilding = self._rebuilding.progress
+        if not self._rebuilding.done:
+            return
+        self._end_rebuild()
+        self._group.rewind(self._read)
+        self._to_rebuild = False
+        # In writing from the start: were nothing committed, records dropped before the first batch were missed in
+        # silence.
+        for tp in self._fresh:
+            self._transactions.advance(tp, self._read[tp])
+        self._group.resume(sorted(self._read))
+        self.status.positions = dict(self._read)
+        self.status.ready = True
+
+    def _begun_rebuild(self) -> Rebuild:
+        """Look where the partitions go on, and whether all that this needs is there."""
         tps = sorted(self._assigned)
         self._waiting.clear()
         self._paused.clear()
-        committed = self._group.committed(tps)
+        self.status.ready = False
+        starts = self._footing.starts(tps, self._group.committed(tps), self._read)
         self._processor.assigned(tps)
-        for tp in tps:
-            at = committed[tp]
-            for chunk in read_range(self._log, {tp: (at.rebuild_from, at.offset)}, whole=True):
-                if self._attempt(chunk, lambda _: None) < len(chunk):
-                    raise Unavailable(f"{self._processor.name} waits while the state of {tp} is rebuilt")
-        self._read = {tp: at.offset for tp, at in committed.items()}
-        self._group.rewind(self._read)
-        self._to_rebuild = False
-        self._transactions.start_at(committed)
-        self._group.resume(tps)
-        self.status.positions = dict(self._read)
-        self.status.ready = True
+        self._read = {tp: at.offset for tp, at in starts.positions.items()}
+        self._fresh = starts.fresh
+        self._transactions.start_at(starts.positions)
+        return Rebuild(self._log, starts.positions, starts.ends, self._retake, self._batch)
+
+    def _retake(self, chunk: Chunk) -> None:
+        if self._attempt(chunk, lambda _: None) < len(chunk):
+            raise Unavailable(f"{self._processor.name} waits while the state of {chunk.tp} is rebuilt")
 
     def _unread(self, chunk: Chunk) -> Chunk | None:
         """What of a chunk is of this member's partitions and follows what was read before: a client that finds a
@@ -330,9 +404,9 @@ class ExactlyOnceLoop:
     def _abort_and_rewind(self, cause: TransactionAborted) -> None:
         """Give the transaction up; read and rebuild from what is committed."""
         log.warning("transaction given up, reading again from the last commit: %s", cause)
-        self._to_rebuild = True
-        self._group.pause(sorted(self._assigned))
+        self._begin_rebuild()
         self._transactions.abort()
+        self._aborted_at = time.monotonic(), self.status.commits
         self._pause(str(cause))
 
     def _pause(self, why: str) -> None:
@@ -342,25 +416,37 @@ class ExactlyOnceLoop:
         deadline = time.monotonic() + self._backoff
         while not self._stop and time.monotonic() < deadline:
             time.sleep(min(0.05, self._backoff))
-        self._backoff = min(self._backoff * 2, 2.0)
+        self._backoff = min(self._backoff * 2, LONGEST_PAUSE_S)
 
     def _note_ends(self) -> None:
         now = time.monotonic()
         if now >= self._ends_due:
             self._ends_due = now + ENDS_S
             self.status.ends = self._group.ends()
+            if any(end < self.status.positions.get(tp, 0) for tp, end in self.status.ends.items()):
+                self._footing.doubt()  # one ends before what was read of it
 
     def _recovered(self) -> None:
+        """After an abort, a turn without an error proves nothing: it is a commit that does."""
+        if self._aborted_at is not None:
+            at, commits = self._aborted_at
+            calm = not self._transactions.open and time.monotonic() - at > CALM_S
+            if self.status.commits == commits and not calm:
+                return
         if self.status.paused:
             log.info("going on: %s has passed", self.status.paused)
         self.status.paused = ""
-        self._backoff = 0.05
+        self._backoff = FIRST_PAUSE_S
+        self._aborted_at = None
 
     def _close(self) -> None:
+        """Let go of everything, whatever one part of it raises."""
         self.status.ready = False
-        try:
-            self._group.close()
-        except HeadraceError as e:
-            log.warning("left the group without a commit: %s", e)
-        self._writer.close()
-        self._processor.close()
+        with ExitStack() as last:
+            last.callback(self._processor.close)
+            last.callback(self._writer.close)
+            last.callback(self._end_rebuild)
+            try:
+                self._group.close()
+            except HeadraceError as e:
+                log.warning("left the group without a commit: %s", e)

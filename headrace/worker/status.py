@@ -51,6 +51,7 @@ class LoopStatus:
     Attributes:
         ready: whether its partitions are assigned and flow.
         paused: why it waits for a server; empty where it does not.
+        rebuilding: offsets gone through and to go through, while its state is rebuilt.
         records_in: topic -> records processed.
         records_out: topic -> records written.
         dead: code -> dead letters written.
@@ -65,6 +66,7 @@ class LoopStatus:
 
     ready: bool = False
     paused: str = ""
+    rebuilding: tuple[int, int] | None = None
     records_in: dict[str, int] = field(default_factory=dict)
     records_out: dict[str, int] = field(default_factory=dict)
     dead: dict[str, int] = field(default_factory=dict)

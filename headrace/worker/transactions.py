@@ -61,6 +61,7 @@ class Transactions:
         self._ahead = ahead
         self._positions: dict[TopicPartition, Position] = {}
         self._standing: dict[TopicPartition, Position] = {}
+        self._topic_ids: dict[str, str] = {}
         self._open_since: float | None = None
         self._under_way: _Commit | None = None
 
@@ -74,10 +75,11 @@ class Transactions:
         """Whether a commit is on its way."""
         return self._under_way is not None
 
-    def start_at(self, committed: Mapping[TopicPartition, Position]) -> None:
-        """Told what is committed of the partitions that the member now has."""
+    def start_at(self, starts: Mapping[TopicPartition, Position]) -> None:
+        """Told where the partitions that the member now has go on from."""
         self._positions.clear()
-        self._standing = dict(committed)
+        self._standing = dict(starts)
+        self._topic_ids = {tp.topic: at.topic_id for tp, at in starts.items()}
 
     def perform(self, step: Step) -> None:
         """Write what came of a batch, now or when the commit on its way has gone through.
@@ -173,7 +175,8 @@ class Transactions:
     def _begin_commit(self) -> None:
         faults.point("after_write")
         positions = {
-            tp: Position(at.offset, self._processor.rebuild_from(tp, at.offset)) for tp, at in self._positions.items()
+            tp: Position(at.offset, self._processor.rebuild_from(tp, at.offset), self._topic_ids.get(tp.topic, ""))
+            for tp, at in self._positions.items()
         }
         self._positions.clear()
         # Where nothing was consumed the standing positions go along, so that a worker the group has thrown

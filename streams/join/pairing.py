@@ -22,9 +22,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from headrace.topics.retention import LABELS_KEPT, LEFTS_KEPT
+
 L = TypeVar("L")
-LEFTS_KEPT, LABELS_KEPT = 2, 4
-"""Horizons behind the floor."""
 
 
 @dataclass(slots=True, eq=False)

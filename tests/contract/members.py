@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
+from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.config import Settings
 from headrace.kafka.cluster import KafkaLog
 from headrace.kafka.log import Chunk, Log, Output, TopicPartition, Writer, read_all
+from headrace.kafka.memory import MemoryLog
 from headrace.kafka.native.choice import native
 from tests.waiting import wait_for
 
@@ -42,6 +44,11 @@ class Member:
     def on_lost(self, tps: Sequence[TopicPartition]) -> None:
         self.events.append("lost")
         self.assigned = set()
+
+    def start(self) -> None:
+        """Stand at what is committed, or at the beginning; still paused."""
+        committed = self.reader.committed(sorted(self.assigned))
+        self.reader.rewind({tp: committed[tp].offset if tp in committed else 0 for tp in self.assigned})
 
     def poll(self) -> None:
         for chunk in self.reader.poll(1000, 0.005):
@@ -88,6 +95,27 @@ def whole(log: Log, name: str) -> list[Chunk]:
     for chunk in read_all(log, name, settled=True):
         found[chunk.tp] = found[chunk.tp].followed_by(chunk) if chunk.tp in found else chunk
     return list(found.values())
+
+
+def drop_before(log: Log, tp: TopicPartition, offset: int) -> None:
+    """Let a partition begin at an offset, as retention does."""
+    if isinstance(log, MemoryLog):
+        log.drop_before(tp, offset)
+    else:
+        assert isinstance(log, KafkaLog)
+        for future in log._admin.delete_records([KafkaPartition(tp.topic, tp.partition, offset)]).values():
+            future.result(20)
+
+
+def delete_topic(log: Log, name: str) -> None:
+    """Delete a topic, and wait until it is gone."""
+    if isinstance(log, MemoryLog):
+        log.delete_topic(name)
+        return
+    assert isinstance(log, KafkaLog)
+    for future in log._admin.delete_topics([name]).values():
+        future.result(20)
+    wait_for(lambda: name not in log._admin.list_topics(timeout=10).topics, 20, "the topic is gone")
 
 
 def commit(writer: Writer, *outputs: Output) -> list[list[int]]:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from headrace.config import Settings
-from headrace.errors import TransactionAborted, Unavailable
+from headrace.errors import OffsetGone, TransactionAborted, Unavailable
 from headrace.kafka.cluster import KafkaLog
 from headrace.kafka.log import Log, Position, TopicPartition
 from headrace.kafka.memory import MemoryLog
@@ -18,6 +18,7 @@ from tests.contract.members import (
     Unique,
     both,
     commit,
+    drop_before,
     numbers,
     output,
     topic,
@@ -34,6 +35,7 @@ def test_partitions_come_paused_and_flow_when_resumed(log: Log, unique: Unique, 
     member = join(unique("g"), [name], "m")
     until = turns(member)
     until(lambda: bool(member.assigned), "the member is assigned")
+    member.start()
     zero, one = TopicPartition(name, 0), TopicPartition(name, 1)
     assert member.assigned == {zero, one}
     for _ in range(5):
@@ -55,6 +57,7 @@ def test_a_paused_partition_goes_on_where_it_stood(log: Log, unique: Unique, joi
     member = join(unique("g"), [name], "m")
     until = turns(member)
     until(lambda: bool(member.assigned), "the member is assigned")
+    member.start()
     for _ in range(4):
         member.reader.resume([tp])
         before = len(member.read)
@@ -73,15 +76,15 @@ def test_committed_positions_carry_rebuild_from(log: Log, unique: Unique, join: 
     commit(writer, output(name, numbers(0, 9), 0), output(name, numbers(0, 9), 1))
     member = join(group, [name], "m")
     turns(member)(lambda: bool(member.assigned), "the member is assigned")
-    assert member.reader.committed([zero, one, two]) == dict.fromkeys((zero, one, two), Position(0, 0))
+    assert member.reader.committed([zero, one, two]) == {}
     writer.begin()
     writer.send_offsets({zero: Position(5, 2)}, member.reader)
-    writer.send_offsets({one: Position(1, 0), zero: Position(7, 3)}, member.reader)
+    writer.send_offsets({one: Position(1, 0), zero: Position(7, 3, "of-then")}, member.reader)
     writer.commit()
     writer.begin()
     writer.send_offsets({zero: Position(9, 9)}, member.reader)
     writer.abort()
-    expected = {zero: Position(7, 3), one: Position(1, 0), two: Position(0, 0)}
+    expected = {zero: Position(7, 3, "of-then"), one: Position(1, 0)}
     assert member.reader.committed([zero, one, two]) == expected
     assert member.reader.committed([]) == {}
     member.reader.close()
@@ -89,6 +92,7 @@ def test_committed_positions_carry_rebuild_from(log: Log, unique: Unique, join: 
     until = turns(heir)
     until(lambda: bool(heir.assigned), "the heir is assigned")
     assert heir.reader.committed([zero, one, two]) == expected
+    heir.start()
     heir.reader.resume(sorted(heir.assigned))
     until(lambda: len(heir.read) == 10, "the heir reads what is left")
     assert sorted(heir.read) == [(zero, 7), (zero, 8), *((one, o) for o in range(1, 9))]
@@ -110,7 +114,7 @@ def test_committed_positions_are_not_told_while_an_open_transaction_is_about_to_
             with contextlib.suppress(Unavailable):
                 told.append(member.reader.committed([tp]))
 
-    for commits, expected in [(False, Position(0, 0)), (True, Position(3, 1))]:
+    for commits, expected in [(False, {}), (True, {tp: Position(3, 1)})]:
         writer = log.writer(unique("w"))
         writer.begin()
         writer.send_offsets({tp: Position(3, 1)}, member.reader)
@@ -120,7 +124,7 @@ def test_committed_positions_are_not_told_while_an_open_transaction_is_about_to_
         assert told == []
         (writer.commit if commits else writer.abort)()
         thread.join(10)
-        assert told == [{tp: expected}]
+        assert told == [expected]
         told.clear()
 
 
@@ -132,6 +136,7 @@ def test_rewind_goes_back_and_leaves_the_partitions_paused(log: Log, unique: Uni
     member = join(unique("g"), [name], "m")
     until = turns(member)
     until(lambda: bool(member.assigned), "the member is assigned")
+    member.start()
     member.reader.resume([zero, one])
     until(lambda: len(member.read) == 10, "all is read")
     member.read.clear()
@@ -166,6 +171,7 @@ def test_a_member_knows_how_far_its_partitions_reach(log: Log, unique: Unique, j
     member = join(unique("g"), [name], "m")
     until = turns(member)
     until(lambda: bool(member.assigned), "the member is assigned")
+    member.start()
     member.reader.resume([tp])
     until(lambda: len(member.read) == 5, "the records are read")
     until(lambda: member.reader.ends() == {tp: log.high_watermarks(name)[0]}, "the end is known")
@@ -205,6 +211,7 @@ def test_offsets_sent_and_committed_on_revocation_are_where_the_next_member_begi
     b = join(group, [name], "b")
     until = turns(b)
     until(lambda: bool(b.assigned), "b is assigned")
+    b.start()
     b.reader.resume([tp])
     until(lambda: len(b.read) == 10, "b reads")
 
@@ -219,6 +226,7 @@ def test_offsets_sent_and_committed_on_revocation_are_where_the_next_member_begi
     turns(a, b)(lambda: bool(a.assigned), "a takes over")
     assert b.events[:2] == ["assigned", "revoked"]
     assert a.reader.committed([tp]) == {tp: Position(4, 1)}
+    a.start()
     a.reader.resume([tp])
     turns(a, b)(lambda: len(a.read) == 6, "a reads the rest")
     assert a.read == [(tp, o) for o in range(4, 10)]
@@ -281,3 +289,34 @@ def test_added_partitions_come_to_the_group(log: Log, unique: Unique, request: p
     log.add_partitions(name, 3)
     turns(member)(lambda: len(member.assigned) == 3, "it is assigned the new ones too")
     member.reader.close()
+
+
+@both
+def test_what_was_to_come_next_and_is_gone_is_told_and_the_group_goes_on_from_a_rewind(
+    log: Log, unique: Unique, join: Join
+) -> None:
+    name = topic(log, unique("t"))
+    tp = TopicPartition(name, 0)
+    commit(log.writer(unique("w")), output(name, numbers(0, 10)))
+    member = join(unique("g"), [name], "m")
+    until = turns(member)
+    until(lambda: bool(member.assigned), "the member is assigned")
+    drop_before(log, tp, 4)
+    member.reader.rewind({tp: 1})
+    member.reader.resume([tp])
+    told: list[str] = []
+
+    def gone() -> bool:
+        try:
+            member.poll()
+        except OffsetGone as e:
+            told.append(str(e))
+        return bool(told)
+
+    wait_for(gone, 20, "the gap is told")
+    assert told[0].startswith(f"{tp}: ")
+    assert member.read == []
+    member.reader.rewind({tp: 4})
+    member.reader.resume([tp])
+    until(lambda: len(member.read) == 6, "the rest is read")
+    assert member.read == [(tp, o) for o in range(4, 10)]

@@ -8,12 +8,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from headrace.kafka.log import Log, TopicPartition, read_range
+from headrace.errors import HeadraceError, RecordsLost, Unavailable
+from headrace.kafka.log import Log, Reader, TopicPartition, read_range
 from tests.contract.members import (
     Unique,
     abort,
     both,
     commit,
+    drop_before,
     numbers,
     output,
     settled,
@@ -134,3 +136,28 @@ def test_chunks_have_rising_int64_offsets_and_no_more_records_than_the_limit(log
         assert chunk.offsets.dtype == np.int64
         assert len(chunk.offsets) == len(chunk.keys) == len(chunk.values) == len(chunk) <= 4
         assert (np.diff(chunk.offsets) > 0).all()
+
+
+@both
+def test_a_reader_says_what_is_gone_and_never_jumps_over_it(log: Log, unique: Unique) -> None:
+    name = topic(log, unique("t"))
+    tp = TopicPartition(name, 0)
+    commit(log.writer(unique("w")), output(name, numbers(0, 10)))
+    drop_before(log, tp, 7)
+    for start, error, said in (
+        (2, RecordsLost, f"{tp}: offsets 2 to 6 are gone: Kafka dropped them before they were read"),
+        (99, Unavailable, f"{tp} ends at offset 11, and it was read up to 99 before: "),
+    ):
+        reader = log.reader({tp: start})
+        found: list[HeadraceError] = []
+
+        def refused(reader: Reader = reader, found: list[HeadraceError] = found) -> bool:
+            try:
+                assert reader.poll(100, 0.05) == []
+            except HeadraceError as e:
+                found.append(e)
+            return bool(found)
+
+        wait_for(refused, 20, "it is told")
+        reader.close()
+        assert (type(found[0]), str(found[0])[: len(said)]) == (error, said)

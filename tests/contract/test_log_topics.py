@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
@@ -14,11 +15,13 @@ from tests.contract.members import (
     both,
     commit,
     content,
+    delete_topic,
     numbers,
     output,
     topic,
     values,
 )
+from tests.waiting import wait_for
 
 
 @both
@@ -111,3 +114,27 @@ def test_order_is_kept_within_a_partition(log: Log, unique: Unique) -> None:
         *(v for part in range(0, 6000, 1000) for v in numbers(part, part + 500)),
         *(v for part in range(500, 6000, 1000) for v in numbers(part, part + 500)),
     ]
+
+
+@both
+def test_a_topic_made_again_is_another(log: Log, unique: Unique) -> None:
+    name, other = topic(log, unique("t")), topic(log, unique("other"))
+    before = log.topic_ids([name, other])
+    assert sorted(before) == sorted([name, other])
+    assert len(set(before.values())) == 2
+    assert log.topic_ids([name, other]) == before
+    delete_topic(log, name)
+    assert topic(log, name) == name
+    after = log.topic_ids([name, other])
+    assert (after[other], after[name] != before[name]) == (before[other], True)
+    with pytest.raises(ConfigError, match="run `headrace init PIPELINE` first"):
+        log.topic_ids([unique("nowhere")])
+
+
+@both
+def test_a_topic_keeps_records_for_as_long_as_it_is_told(log: Log, unique: Unique) -> None:
+    name = unique("t")
+    log.create_topics({name: (1, {"retention.ms": "3600000"})})
+    assert log.retention(name) == timedelta(hours=1)
+    log.keep_for(name, timedelta(days=30))
+    assert wait_for(lambda: log.retention(name) == timedelta(days=30), 10, "the broker tells the new one")

@@ -210,7 +210,7 @@ def test_state_is_not_rebuilt_from_a_log_that_ends_before_what_was_committed(log
     assert not heir.status.ready
     assert heir.status.paused == (
         "in[0] ends at offset 25, and it was read up to 30 before: its broker is not yet back whole, or "
-        "the topic was made anew (then set its groups' offsets back)"
+        "the topic was made anew"
     )
     log.bounds = whole  # type: ignore[method-assign]
     log.put(words(30, 40))

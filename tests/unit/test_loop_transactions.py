@@ -130,11 +130,12 @@ def test_batches_are_processed_while_a_commit_is_on_its_way_but_only_so_many(log
                 log.commits_go.set()
             return step
 
-    log.put(names(0, 100))
-    log.commits_go.clear()
     processor = Watched("in", "out")
     loop = worker(log, processor, batch=10, ahead=4)
-    until(lambda: loop.status.commits == 1, loop)
+    until(lambda: loop.status.commits == 1, loop)  # where it starts is written down
+    log.put(names(0, 100))
+    log.commits_go.clear()
+    until(lambda: loop.status.commits == 2, loop)
     assert processor.calls == [10] * 5
     until(caught_up(log), loop)
     assert (outputs(log), loop.status.aborts) == ([names(0, 100), []], 0)

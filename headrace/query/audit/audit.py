@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from headrace.models.package.signing import Trust
 from headrace.progress import SILENT, Progress
 from headrace.query.audit.governed import decided, refused_elsewhere
+from headrace.query.audit.kept import kept
 from headrace.query.audit.partition import PartitionAudit
 from headrace.query.audit.publications import whole
 from headrace.query.audit.recomputed import Recompute
@@ -45,6 +46,7 @@ def audit(
     scorers = Scorers(topics, trust or Trust(unsigned=True)) if replay else None
     progress.begins("reading every topic and checking it", sum(scope.size for scope in partitions.values()))
     whole(topics, report, trust)
+    kept(topics, report)
     decisions = topics.topic("decisions")
     state = decided(report, decisions, topics.read_control("decisions", settled=True))
     advanced: Callable[[int], None] = progress.advanced

@@ -19,6 +19,8 @@ class PartitionContext(NamedTuple):
     report: Report
     partition: int
     topic: Callable[[str], str]
+    first: Callable[[str], int]
+    """First offset of one of the partition's topics that is looked at: what is before is past retention, or past."""
     aborted: Callable[[str, int], bool]
     """Whether a record stands at an offset of one of the partition's topics that readers do not see."""
 
@@ -40,8 +42,7 @@ def caused(
         hashed: column of ``inputs`` that must equal the outcome's ``identity``.
     """
     report, subject = context.report, f"{name} -> {output}"
-    first = inputs["o"].min() if inputs.height else None
-    kept = outcomes.filter(pl.col("input") >= (first if first is not None else 0))
+    kept = outcomes.filter(pl.col("input") >= context.first(name))
     report.note(f"outcomes on {output} whose inputs on {name} are past retention", outcomes.height - kept.height)
     found = kept.join(inputs.select("o", pl.col(hashed).alias("theirs")), left_on="input", right_on="o", how="left")
     report.checked("no_phantom", subject, found.height)

@@ -20,13 +20,12 @@ from headrace.query.audit.tables import Read, decoded, tabulate
 from headrace.query.replay.scorers import Scorers
 from headrace.query.replay.verify import verify_partition
 from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.topics.retention import LABELS_KEPT
 
 CHUNK = 50_000
 LOOKS = 200
 """Inputs that are not there and are looked for among aborted records; each takes a reader of its own. The rest of
 very many count as never having been there."""
-_LABELS_KEPT = 4
-"""Label horizons that a pairing may look back over; see ``headrace.streams.join.pairing``."""
 
 
 @dataclass
@@ -52,7 +51,8 @@ class PartitionAudit:
 
     def run(self, recompute: Recompute | None, scorers: Scorers | None = None) -> set[str]:
         """Judge the partition; gives the models that scored in it."""
-        context = PartitionContext(self.report, self.partition, self.topics.topic, self._hidden)
+        first = {name: span.start for name, span in self.scope.reads.items()}
+        context = PartitionContext(self.report, self.partition, self.topics.topic, first.__getitem__, self._hidden)
         features, marked = self._features()
         t: Tables = {name: self._table(name) for name in ("raw", "labels", "examples", "outcomes")}
         t |= {"features": features, "predictions": self._predictions(marked), **self._dead()}
@@ -172,7 +172,7 @@ class PartitionAudit:
         spans = dict(self.scope.judged["join"])
         found = self._again(recompute, "join")
         lefts = [(name, t[name]) for name in INPUTS["join"]]
-        kept = _LABELS_KEPT * p.label_horizon
+        kept = LABELS_KEPT * p.label_horizon
         spans["labels"] = self._after_history(spans["labels"], lefts, int(kept.total_seconds() * 1e6), t["labels"])
         joined(context, spans, t, letters["join"], found)
 
@@ -197,8 +197,10 @@ class PartitionAudit:
         cut = [table for name, table in inputs if self.scope.first[name] > 0]
         if not cut:
             return span
-        begun = max(int(table["time"][0]) for table in cut if table.height) if any(c.height for c in cut) else 0
-        start = settled_from(judged, begun + kept)
+        if all(table.height for table in cut):
+            start = settled_from(judged, max(int(table["time"][0]) for table in cut) + kept)
+        else:
+            start = span.stop  # of one of them nothing is left
         self.report.note("inputs not recomputed, as retention has taken their history", max(0, start - span.start))
         return Span(max(span.start, start), span.stop)
 

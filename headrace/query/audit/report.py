@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 Rule = Literal[
     "settled",
+    "kept",
     "exactly_one",
     "no_phantom",
     "order",
@@ -22,6 +23,7 @@ Rule = Literal[
 
 RULES: dict[Rule, str] = {
     "settled": "no transaction is stuck: the last stable offset reaches the end of the log",
+    "kept": "Kafka has what workers need to go on; what it dropped before was accepted as lost, in writing",
     "exactly_one": "each input has exactly one outcome",
     "no_phantom": "each outcome has its input, and is about the very same record",
     "order": "outcomes stand in the order of their inputs",
@@ -103,7 +105,13 @@ class Report:
             "lines": lines,
             "notes": self.notes,
             "violations": [v._asdict() for v in self.violations],
+            "not_listed": self.not_listed,
         }
+
+    @property
+    def not_listed(self) -> int:
+        """Violations that were counted and are not in the list."""
+        return sum(line.broken for line in self.lines.values()) - len(self.violations)
 
     def _line(self, rule: Rule, subject: str) -> Line:
         return self.lines.setdefault((rule, subject), Line())

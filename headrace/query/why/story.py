@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, RecordsLost
 from headrace.governance.catalog import Governance, governance
 from headrace.governance.policy import answering, route_point
 from headrace.kafka.coordinate import Coordinate
@@ -32,9 +32,9 @@ Again = Callable[[PipelineTopics, int, int], Row | None]
 
 @dataclass(frozen=True)
 class Checked:
-    """A part made again: whether it is the same, and what was compared, or what differs."""
+    """A part made again: whether it is the same (None: it could not be), and what was compared, or what differs."""
 
-    same: bool
+    same: bool | None
     said: str
 
 
@@ -73,8 +73,8 @@ class Story:
     @property
     def agrees(self) -> bool:
         """Whether all that could be made again came out the same, and the record was answered once."""
-        made = self.score_again.same and (self.features_again is None or self.features_again.same)
-        return made and not self.doubled
+        made = (self.score_again, self.features_again)
+        return all(part is None or part.same is not False for part in made) and not self.doubled
 
     def plain(self) -> Row:
         """As JSON takes it, times and bytes as text."""
@@ -275,7 +275,10 @@ def _scored(
 
 def _made(topics: PipelineTopics, features: Row, raw_at: Coordinate | None, again: Again) -> Checked:
     assert raw_at is not None
-    made = again(topics, raw_at.partition, raw_at.offset)
+    try:
+        made = again(topics, raw_at.partition, raw_at.offset)
+    except RecordsLost as e:
+        return Checked(None, f"cannot be made again: {e}")
     if made is None:
         return Checked(False, "the pipeline's functions give no features of this event (have they changed since?)")
     other = [n for n, v in made.items() if features[n] != v]
