@@ -25,7 +25,7 @@ Encode = Callable[[Any], bytes]
 Exact = Callable[[Node, Any], Any]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LOCAL_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a local time has no zone
+LOCAL_EPOCH = datetime(1970, 1, 1)
 EPOCH_DAY = EPOCH.toordinal()
 DAY_US = 86_400_000_000
 BITS = {"int": 32, "long": 64}
@@ -81,7 +81,7 @@ def scalar_encoder(node: Node) -> Encode:
     exact = partial(_EXACT[node.logical or node.kind], node)
     match node.kind:
         case "null":
-            return lambda value: exact(value)  # type: ignore[no-any-return]
+            return exact
         case "boolean":
             return lambda value: b"\1" if value is True else b"\0" if value is False else _SHORT[exact(value)]
         case "double":
@@ -146,23 +146,14 @@ def _number(node: Node, value: Any) -> int | float | Decimal:
 
 
 def _integer(node: Node, value: Any) -> int:
-    found = value
-    if type(found) is not int:
-        found = _number(node, value)
-        if not isinstance(found, int):
-            if not _is_whole(found):
-                raise misfit(value, node, "it has a fraction" if found == found else "")
-            found = int(found) if abs(found) < 1 << 64 else 1 << 64
+    number = _number(node, value)
     limit = 1 << BITS[node.kind] - 1
-    if not -limit <= found < limit:
+    if number != number or not -limit <= number < limit:
         raise misfit(value, node, f"it is outside of {BITS[node.kind]} bits")
-    return int(found)
-
-
-def _is_whole(number: float | Decimal) -> bool:
-    if isinstance(number, Decimal):
-        return int(number.as_tuple().exponent) >= 0 or number == number.to_integral_value()
-    return number.is_integer()
+    found = int(number)
+    if found != number:
+        raise misfit(value, node, "it has a fraction")
+    return found
 
 
 def _double(node: Node, value: Any) -> float:
@@ -278,7 +269,9 @@ def _time(node: Node, value: Any) -> int:
 def _timestamp(node: Node, value: Any) -> int:
     found = value
     if isinstance(found, str) and (shape := _IS_MOMENT.fullmatch(found)):
-        found = _iso(node, datetime.fromisoformat, _six_digits(node, found, shape).replace(" Z", "Z").replace(" z", "Z"))
+        found = _iso(
+            node, datetime.fromisoformat, _six_digits(node, found, shape).replace(" Z", "Z").replace(" z", "Z")
+        )
         found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
     if not isinstance(found, datetime):
         return _count(node, value)

@@ -210,7 +210,9 @@ def _from_json(node: Node, default: Any) -> Any:
         return {name: _from_json(node.fields[1].node, one) for name, one in default.items()}
     if node.kind == "union":
         fits = [f.node for f in node.fields if f.node.kind in ("bytes", "fixed")]
-        return _from_json(fits[0], default) if fits and node.branches[0] == 0 and fits[0] is node.fields[0].node else default
+        return (
+            _from_json(fits[0], default)
+            if fits and node.branches[0] == 0 and fits[0] is node.fields[0].node
+            else default
+        )
     return default
-
-
