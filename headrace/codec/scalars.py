@@ -270,7 +270,7 @@ def _timestamp(node: Node, value: Any) -> int:
     found = value
     if isinstance(found, str) and (shape := _IS_MOMENT.fullmatch(found)):
         found = _iso(
-            node, datetime.fromisoformat, _six_digits(node, found, shape).replace(" Z", "Z").replace(" z", "Z")
+            node, datetime.fromisoformat, _six_digits(node, found, shape).upper().replace(" Z", "Z")
         )
         found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
     if not isinstance(found, datetime):
