@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from confluent_kafka import KafkaError, Message
 
@@ -16,7 +16,6 @@ from headrace.kafka.log import Headers
 from headrace.kafka.reports import full
 
 PAUSE_S = 0.005
-LONGEST_PAUSE_S = 0.1
 
 
 class AsyncEventProducer:
@@ -35,6 +34,7 @@ class AsyncEventProducer:
     def __init__(self, events: EventProducer) -> None:
         self._events = events
         self._ready = False
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     async def send(
         self,
@@ -71,14 +71,24 @@ class AsyncEventProducer:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_settle, delivered, error, message)
 
-        topic, sender, wait = self._events._topic, self._events._sender, self._events._wait
-        deadline, pause = time.monotonic() + wait, PAUSE_S
-        while not sender.offer(topic, key, value, headers=headers, timestamp=at, on_delivery=told):
-            if time.monotonic() >= deadline:
-                raise full(topic, wait, "the event was not sent")
-            await asyncio.sleep(min(pause, wait))
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+        def offer() -> bool:
+            sender = self._events._sender
+            return sender.offer(self._events._topic, key, value, headers=headers, timestamp=at, on_delivery=told)
+
+        await self._hand_over(loop, offer)
         return await delivered
+
+    async def _hand_over(self, loop: asyncio.AbstractEventLoop, offer: Callable[[], bool]) -> None:
+        """Wait for room; those who wait go in the order in which they came."""
+        turn = self._turns.setdefault(loop, asyncio.Lock())
+        if not turn.locked() and offer():
+            return
+        try:
+            async with asyncio.timeout(self._events._wait), turn:
+                while not offer():
+                    await asyncio.sleep(PAUSE_S)
+        except TimeoutError:
+            raise full(self._events._topic, self._events._wait, "the event was not sent") from None
 
     async def flush(self, timeout: float = FLUSH_S) -> None:
         """Wait until Kafka has everything that was sent.

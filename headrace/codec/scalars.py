@@ -269,9 +269,7 @@ def _time(node: Node, value: Any) -> int:
 def _timestamp(node: Node, value: Any) -> int:
     found = value
     if isinstance(found, str) and (shape := _IS_MOMENT.fullmatch(found)):
-        found = _iso(
-            node, datetime.fromisoformat, _six_digits(node, found, shape).upper().replace(" Z", "Z")
-        )
+        found = _iso(node, datetime.fromisoformat, _six_digits(node, found, shape).upper().replace(" Z", "Z"))
         found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
     if not isinstance(found, datetime):
         return _count(node, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from headrace.config import Settings
 from headrace.errors import HeadraceError
 from headrace.kafka.cluster import KafkaLog
-from headrace.kafka.log import LARGEST, Log, read_all
+from headrace.kafka.log import LARGEST, Headers, Log, read_all
 from headrace.kafka.partitioner import partition_of
 from tests.contract.members import Unique, both, numbers, topic, values
 from tests.waiting import wait_for
@@ -170,15 +171,15 @@ def test_threads_that_share_a_sender_lose_double_and_mix_nothing(log: Log, uniqu
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("given", [{"trace": "t1", "raw": b"\x00\xff", "none": None}, [("a", b"1"), ("a", "2")]])
-def test_headers_arrive(kafka: KafkaLog, settings: Settings, unique: Unique, given: object) -> None:
+def test_headers_arrive(kafka: KafkaLog, settings: Settings, unique: Unique, given: Headers) -> None:
     name = topic(kafka, unique("t"))
     sender = kafka.sender(unique("s"))
-    sender.offer(name, b"k", b"v", headers=given)  # type: ignore[arg-type]
+    sender.offer(name, b"k", b"v", headers=given)
     sender.flush()
     consumer = Consumer({"bootstrap.servers": settings.bootstrap, "group.id": unique("g"), **settings.kafka})
     consumer.assign([KafkaPartition(name, 0, 0)])
     read = wait_for(lambda: consumer.poll(0.1), 20, "the record")
     assert read is not None
     consumer.close()
-    pairs = given.items() if isinstance(given, dict) else given
+    pairs = given.items() if isinstance(given, Mapping) else given
     assert read.headers() == [(n, v.encode() if isinstance(v, str) else v) for n, v in pairs]

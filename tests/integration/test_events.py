@@ -181,10 +181,10 @@ def test_coroutines_send_through_the_clients_own_producer(client: hr.Client, top
 
 
 @pytest.mark.kafka
-def test_a_small_queue_holds_up_and_loses_nothing(topics: PipelineTopics, settings: Settings) -> None:
+def test_a_small_queue_holds_up_and_loses_and_reorders_nothing(topics: PipelineTopics, settings: Settings) -> None:
     few = settings.model_copy(update={"kafka": {**settings.kafka, "queue.buffering.max.messages": "10"}})
     small = PipelineTopics(topics.pipeline, KafkaLog(few, "small"), ConfluentRegistry(settings))
-    events = [click(f"c{i}", f"u{i % 5}") for i in range(1000)]
+    events = [click(f"{i:03}", "ann") for i in range(1000)]
     with EventProducer(small) as producer:
         for event in events[:500]:
             producer.send(event)
@@ -195,3 +195,5 @@ def test_a_small_queue_holds_up_and_loses_nothing(topics: PipelineTopics, settin
 
         asyncio.run(rest())
     assert stands(topics) == expected(topics, events)
+    frames = [topics.codec("raw").decode(c.values).frame() for c in read_all(topics.log, topics.topic("raw"))]
+    assert pl.concat(frames)["click_id"].to_list() == [event["click_id"] for event in events]
