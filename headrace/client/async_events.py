@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from confluent_kafka import KafkaError, Message
 
@@ -34,7 +37,7 @@ class AsyncEventProducer:
     def __init__(self, events: EventProducer) -> None:
         self._events = events
         self._ready = False
-        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._loops: dict[asyncio.AbstractEventLoop, _Waiting] = {}
 
     async def send(
         self,
@@ -59,36 +62,27 @@ class AsyncEventProducer:
             Unavailable: Kafka did not take it in time, the client's queue stayed full, or the registry is away.
             HeadraceError: the event is too large, or the producer is closed. Nothing was sent.
         """
-        if not self._ready:
-            await asyncio.to_thread(lambda: self._events._program)  # asks the registry, once
-            self._ready = True
-        key, value = self._events._encode(event)
+        events, waiting, deadline = self._events, self._waiting(), time.monotonic() + self._events._wait
         at = 0 if timestamp is None else milliseconds(timestamp)
-        loop = asyncio.get_running_loop()
-        delivered: asyncio.Future[Message] = loop.create_future()
-
-        def told(error: KafkaError | None, message: Message) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_settle, delivered, error, message)
-
-        def offer() -> bool:
-            sender = self._events._sender
-            return sender.offer(self._events._topic, key, value, headers=headers, timestamp=at, on_delivery=told)
-
-        await self._hand_over(loop, offer)
+        delivered: asyncio.Future[Message] = waiting.loop.create_future()
+        told = partial(waiting.told, delivered)
+        async with waiting.turn:  # in the order in which they came, and fair: most often nobody is there
+            if not self._ready:
+                await asyncio.to_thread(lambda: events._program)  # asks the registry, once
+                self._ready = True
+            key, value = events._encode(event)
+            while not events._sender.offer(events._topic, key, value, headers=headers, timestamp=at, on_delivery=told):
+                if time.monotonic() >= deadline:
+                    raise full(events._topic, events._wait, "the event was not sent")
+                await asyncio.sleep(PAUSE_S)
         return await delivered
 
-    async def _hand_over(self, loop: asyncio.AbstractEventLoop, offer: Callable[[], bool]) -> None:
-        """Wait for room; those who wait go in the order in which they came."""
-        turn = self._turns.setdefault(loop, asyncio.Lock())
-        if not turn.locked() and offer():
-            return
-        try:
-            async with asyncio.timeout(self._events._wait), turn:
-                while not offer():
-                    await asyncio.sleep(PAUSE_S)
-        except TimeoutError:
-            raise full(self._events._topic, self._events._wait, "the event was not sent") from None
+    def _waiting(self) -> _Waiting:
+        loop = asyncio.get_running_loop()
+        if loop not in self._loops:
+            going = {other: waiting for other, waiting in self._loops.items() if not other.is_closed()}
+            self._loops = going | {loop: _Waiting(loop)}
+        return self._loops[loop]
 
     async def flush(self, timeout: float = FLUSH_S) -> None:
         """Wait until Kafka has everything that was sent.
@@ -113,10 +107,34 @@ class AsyncEventProducer:
         await self.close()
 
 
-def _settle(delivered: asyncio.Future[Message], error: KafkaError | None, message: Message) -> None:
-    if delivered.done():
-        return
-    if error is None:
-        delivered.set_result(message)
-    else:
-        delivered.set_exception(Unavailable(f"the event was not delivered to {message.topic()}: {error.str()}"))
+class _Waiting:
+    """The sends of one event loop: whose turn it is when the queue is full, and the deliveries to tell them of.
+
+    The loop is woken once for all deliveries that came meanwhile: waking it costs more than a delivery.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.turn = asyncio.Lock()
+        self._due: deque[tuple[asyncio.Future[Message], KafkaError | None, Message]] = deque()
+        self._woken = False
+
+    def told(self, delivered: asyncio.Future[Message], error: KafkaError | None, message: Message) -> None:
+        """From another thread: a record was delivered, or given up."""
+        self._due.append((delivered, error, message))
+        if not self._woken:
+            self._woken = True
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits
+                self.loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        self._woken = False  # first: what comes from here on wakes the loop again
+        while self._due:
+            delivered, error, message = self._due.popleft()
+            if delivered.done():
+                continue
+            if error is None:
+                delivered.set_result(message)
+            else:
+                why = f"the event was not delivered to {message.topic()}: {error.str()}"
+                delivered.set_exception(Unavailable(why))

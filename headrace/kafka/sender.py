@@ -43,6 +43,8 @@ class KafkaSender:
         """Held for as long as the client takes one record: none is taken once the sender is closed."""
         self._closed = False
         self._taken = 0
+        self._serving: list[None] = []
+        """One for each thread that takes the client's reports itself for now."""
         self._watch: _Watch | None = None
         # The batch writer fills the same slots again and again: one thread at a time.
         self._batch_writer = PythonBatchWriter(self._delivered, partition=False)
@@ -55,8 +57,11 @@ class KafkaSender:
         room = _Room(self._producer, topic, wait)
         with self._batch:
             self._check()
-            refused = self._batch_writer.queue(self._producer, output, room)
-            self._taken += len(values)
+            self._serving.append(None)
+            try:
+                refused = self._batch_writer.queue(self._producer, output, room)
+            finally:
+                self._serving.pop()
         self._wake()
         self._producer.poll(0)
         if refused:
@@ -94,7 +99,11 @@ class KafkaSender:
         self._producer.poll(timeout)
 
     def flush(self, timeout: float = writer.START_S) -> None:
-        left = self._producer.flush(timeout)
+        self._serving.append(None)
+        try:
+            left = self._producer.flush(timeout)
+        finally:
+            self._serving.pop()
         self._reports.tell()
         # Another thread may be told of a failure meanwhile: that one stays for the next flush.
         failed = [self._failed.popleft() for _ in range(len(self._failed))]
@@ -170,7 +179,7 @@ class _Watch:
     def _turn(self, sender: KafkaSender, before: int) -> int:
         """Take reports for a moment; gives the number of records sent so far."""
         taken = sender._taken
-        if taken - before > BUSY:
+        if sender._serving or taken - before > BUSY:
             time.sleep(TURN_S)
         else:
             sender._producer.poll(TURN_S)
