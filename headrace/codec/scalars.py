@@ -7,6 +7,7 @@ nearest value, as the other doors do.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
@@ -218,9 +219,9 @@ def _fixed(node: Node, value: Any) -> bytes:
 
 def _decimal(node: Node, value: Any) -> bytes:
     number = _number(node, value)
-    given = Decimal(number) if not isinstance(number, float) or number - number == 0 else None
-    if given is None:
+    if isinstance(number, float) and not math.isfinite(number):
         raise misfit(value, node)
+    given = Decimal.from_float(number) if isinstance(number, float) else Decimal(number)
     if given and given.adjusted() >= node.precision - node.scale:
         raise misfit(value, node, "it has more digits before the point")
     try:

@@ -81,13 +81,13 @@ def _record(node: Node) -> Encode:
     names = {p.name for p in parts}
 
     def encode(value: Any) -> bytes:
-        if type(value) is not dict and not isinstance(value, Mapping):
-            raise misfit(value, node)
-        if len(value) == len(fields):
+        if type(value) is dict and len(value) == len(fields):
             try:
                 return b"".join([write(value[name]) for name, write in fields])
             except (KeyError, Misfit):
                 pass  # the slow way knows which field it was
+        elif not isinstance(value, Mapping):
+            raise misfit(value, node)
         return slowly(value)
 
     def slowly(value: Mapping[str, Any]) -> bytes:

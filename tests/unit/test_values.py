@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -457,6 +458,13 @@ def test_a_mapping_that_is_no_dict_is_read_as_one() -> None:
             return 1
 
     assert record_encoder(record("long"))(Row()) == b"\x06"
+
+
+def test_a_mapping_that_makes_up_what_it_lacks_lacks_it_all_the_same() -> None:
+    made_up: defaultdict[str, int] = defaultdict(int, {"g": 1})
+    with pytest.raises(SchemaError, match="field f is missing, and has no default"):
+        record_encoder(record("long"))(made_up)
+    assert made_up == {"g": 1}
 
 
 def test_a_nan_keeps_its_bits() -> None:
