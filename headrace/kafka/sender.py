@@ -22,6 +22,8 @@ from headrace.kafka.reports import Reports, closed, full
 BUSY = 50
 """Records in a turn from which on the threads that send take the client's reports, and the one in the background rests:
 two that take them would wait for each other."""
+EVERY = 32
+"""Records between two looks for reports by a thread that sends: each look gives way to the other threads."""
 TURN_S = 0.02
 IDLE_S = 1.0
 ROOM_S = 0.05
@@ -85,14 +87,15 @@ class KafkaSender:
                     self._producer.produce(topic, value, key, -1, report, None, timestamp)
                 else:
                     self._producer.produce(topic, value, key, -1, report, None, timestamp, headers)  # type: ignore[arg-type]
-                self._taken += 1
+                self._taken = taken = self._taken + 1
         except BufferError:
             self._producer.poll(0)
             return False
         except KafkaException as e:
             raise HeadraceError(f"a record for {topic} cannot be sent: {_why(e.args[0])}") from e
         self._wake()
-        self._producer.poll(0)
+        if taken % EVERY == 0:
+            self._producer.poll(0)
         return True
 
     def wait_for_room(self, timeout: float) -> None:
