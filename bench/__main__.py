@@ -12,6 +12,7 @@ from rich.console import Console
 from bench import plot, tables
 from bench.report import FILE, Report
 from bench.sets.damage import damage
+from bench.sets.events import events
 from bench.sets.flat import flat
 from bench.sets.forward import forward
 from bench.sets.latency import latency
@@ -43,6 +44,7 @@ SETS: dict[str, Callable[[Sitting], None]] = {
     "flights": real,
     "damage": damage,
     "forward": forward,
+    "events": events,
     "pair": pair,
     "swaps": swaps,
     "flat": flat,

@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     transport: Literal["auto", "native", "python"] = "auto"
     """How records travel: ``native``, from librdkafka straight into compiled code; ``python``, through Python's
     objects, several times slower; ``auto``: native where it can be."""
+    full_queue_s: float = 60.0
+    """Seconds that sending an event waits while the client's queue is full, before it gives up."""
     registry: dict[str, str] = {}
     """Any property of confluent-kafka's registry client (basic.auth.user.info, ssl.ca.location, ...)."""
     state: Path = Path(".headrace")

@@ -89,7 +89,7 @@ def push_file(
     sender = topics.log.sender("headrace-push-dead")
     done = Pushed()
     for batch in read_file(path):
-        rows, misfits = coerce(batch.rows, topics.pipeline.raw)
+        rows, misfits = _keyed(*coerce(batch.rows, topics.pipeline.raw), topics.pipeline.key)
         bad = batch.bad + [BadRow(batch.lines[i], why, _text(batch.rows, i)) for i, why in misfits]
         for part in pace.parts(rows) if pace else (rows,):
             producer.send_rows(part)
@@ -102,6 +102,17 @@ def push_file(
     producer.flush()
     sender.flush()
     return done
+
+
+def _keyed(rows: pl.DataFrame, misfits: list[tuple[int, str]], key: str) -> tuple[pl.DataFrame, list[tuple[int, str]]]:
+    """What :func:`coerce` gave, with the rows whose key is null among the misfits."""
+    null = rows[key].is_null()
+    if not null.any():
+        return rows, misfits
+    unfit = {row for row, _ in misfits}
+    places = [row for row in range(rows.height + len(misfits)) if row not in unfit]
+    keyless = [(places[row], f"field {key}, the pipeline's key, is null") for row in null.arg_true().to_list()]
+    return rows.filter(~null), sorted(misfits + keyless)
 
 
 def _dead(topics: PipelineTopics, path: Path, bad: Sequence[BadRow], send: Callable[..., None]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import headrace as hr
 from headrace import errors, testing
+from headrace.client.async_events import AsyncEventProducer
 from headrace.client.events import EventProducer
 from headrace.client.follow import ModelSubscriber, Scored
 from headrace.client.models import Model, Models
@@ -21,7 +22,7 @@ from headrace.config import Fluentd, Search, Settings
 from headrace.governance.evidence import Evidence
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
-ROOMS = (EventProducer, ModelSubscriber, Scored, Models, Model, Evidence, Query)
+ROOMS = (EventProducer, AsyncEventProducer, ModelSubscriber, Scored, Models, Model, Evidence, Query)
 """What a client's rooms give."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from headrace.client.async_events import AsyncEventProducer
 from headrace.client.events import EventProducer
 from headrace.client.follow import ModelSubscriber
 from headrace.client.models import Models
@@ -114,8 +115,14 @@ class Client:
         """Sends raw events; flushed and closed with the client."""
         with self._lock:  # threads that ask at once share one
             if self._events is None:
-                self._events = self._kept(EventProducer(self._of(PRODUCER.name), self._name))
+                wait = self._settings.full_queue_s
+                self._events = self._kept(EventProducer(self._of(PRODUCER.name), self._name, wait=wait))
             return self._events
+
+    @cached_property
+    def async_events(self) -> AsyncEventProducer:
+        """Sends raw events from coroutines, through the producer of :attr:`events`: both keep one order."""
+        return AsyncEventProducer(self.events)
 
     def follow(self, consumer_id: str, features: tuple[str, ...] = ()) -> ModelSubscriber:
         """Follow the model in force and score with it in this process; closed with the client.

@@ -269,6 +269,10 @@ class TopicCodec:
         fastavro.schemaless_writer(out, self._parsed[kind], record.model_dump())
         return out.getvalue()
 
+    def header(self, kind: int = 0) -> bytes:
+        """The five bytes before the Avro body of a record of type ``kind``."""
+        return header(self._own_id(kind))
+
     def _own_id(self, kind: int) -> int:
         if kind not in self._ids:
             subject = subject_of(self.topic, self.schemas[kind])

@@ -40,7 +40,8 @@ from headrace.kafka.log import (
     kept_for,
 )
 from headrace.kafka.reader import CONSUMER, KafkaGroupReader, KafkaReader, positions
-from headrace.kafka.writer import PRODUCER, KafkaSender, KafkaWriter
+from headrace.kafka.sender import KafkaSender
+from headrace.kafka.writer import PRODUCER, KafkaWriter
 
 T = TypeVar("T")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from confluent_kafka import KafkaError, Message
 
 from headrace.codec.column import BytesColumn
 from headrace.errors import RecordsLost, Unavailable
@@ -212,22 +213,66 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
+OnDelivery = Callable[[KafkaError | None, Message], None]
+"""Told of one record: why it was not delivered, or None, and the record with its partition, offset and timestamp."""
+Headers = Mapping[str, str | bytes | None] | Sequence[tuple[str, str | bytes | None]]
+FULL_S = 60.0
+"""Seconds that a send waits while the client's queue is full."""
+
+
 class Sender(Protocol):
     """An idempotent producer outside any transaction: how events enter the log. Safe to share between threads."""
 
-    def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
+    def send(
+        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None], *, wait: float = FULL_S
+    ) -> None:
         """Hand over records; the key's murmur2 hash picks the partition, as Kafka's own clients do.
 
         Raises:
-            HeadraceError: a record is over LARGEST.
+            HeadraceError: a record is over LARGEST, or the sender is closed.
+            Unavailable: the client's queue was full for ``wait`` seconds; the message says how many were handed over.
         """
 
+    def offer(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        headers: Headers | None = None,
+        timestamp: int = 0,
+        on_delivery: OnDelivery | None = None,
+    ) -> bool:
+        """Hand over one record, if there is room for it now; never waits.
+
+        Args:
+            topic: where to.
+            key: picks the partition; None: any.
+            value: the record.
+            headers: names and values, which are bytes, text or null.
+            timestamp: milliseconds since the epoch; 0: now.
+            on_delivery: called once, from a thread of the sender's, when the record is delivered or given up. Without
+                one, a record given up is told by the next :meth:`flush`.
+
+        Returns:
+            Whether it was taken; False: the client's queue is full.
+
+        Raises:
+            HeadraceError: the record is over LARGEST, or the sender is closed.
+        """
+
+    def wait_for_room(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds for the broker to take something."""
+
     def flush(self, timeout: float = 60.0) -> None:
-        """Wait up to ``timeout`` seconds until the broker has everything.
+        """Wait up to ``timeout`` seconds until the broker has everything, and those told of it have been told.
 
         Raises:
             Unavailable: records could not be delivered in time; the message says how many.
         """
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Take no more records, then flush; again does nothing. Raises what :meth:`flush` does."""
 
 
 class Log(Protocol):

@@ -14,12 +14,17 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Literal
 
+from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
+
 from headrace.errors import ConfigError, Fenced, HeadraceError, OffsetGone, TransactionAborted, Unavailable
 from headrace.kafka.acl import Rule
 from headrace.kafka.log import (
+    FULL_S,
     LARGEST,
     Chunk,
     GroupReader,
+    Headers,
+    OnDelivery,
     Output,
     Position,
     RebalanceListener,
@@ -28,6 +33,7 @@ from headrace.kafka.log import (
     not_there,
 )
 from headrace.kafka.partitioner import partition_of
+from headrace.kafka.reports import Reports, closed
 
 _MS = timedelta(milliseconds=1)
 
@@ -39,6 +45,7 @@ class _Entry:
     transaction: _Transaction | None
     control: bool = False
     at: float = field(default_factory=time.time)
+    headers: tuple[tuple[str, str | bytes | None], ...] = ()
 
     @property
     def visible(self) -> bool:
@@ -468,21 +475,58 @@ class MemoryWriter:
 
 
 class MemorySender:
-    """A plain producer."""
+    """A plain producer. Its queue is never full, and those who asked are told before the call returns."""
 
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
         self._unkeyed = count()
+        self._reports = Reports()
+        self._closed = False
 
-    def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
+    def send(
+        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None], *, wait: float = FULL_S
+    ) -> None:
         with self._log.lock:
-            n = self._log.partitions(topic)
             for key, value in zip(keys, values, strict=True):
-                partition = next(self._unkeyed) % n if key is None else partition_of(key, n)
-                self._log.append(TopicPartition(topic, partition), _Entry(key, value, None))
+                self._append(topic, _Entry(key, value, None))
+
+    def offer(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        headers: Headers | None = None,
+        timestamp: int = 0,
+        on_delivery: OnDelivery | None = None,
+    ) -> bool:
+        pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers or ())
+        at = timestamp / 1000 if timestamp else time.time()
+        with self._log.lock:
+            tp, offset = self._append(topic, _Entry(key, value, None, at=at, headers=pairs))
+        if on_delivery is not None:
+            when = (TIMESTAMP_CREATE_TIME, int(at * 1000))
+            message = Message(tp.topic, tp.partition, offset, key, value, list(pairs) or None, None, when)
+            self._reports.add(on_delivery, None, message)
+            self._reports.tell()
+        return True
+
+    def wait_for_room(self, timeout: float) -> None:
+        """There is room."""
 
     def flush(self, timeout: float = 60.0) -> None:
-        pass
+        self._reports.tell()
+
+    def close(self, timeout: float = 60.0) -> None:
+        self._closed = True
+
+    def _append(self, topic: str, entry: _Entry) -> tuple[TopicPartition, int]:
+        if self._closed:
+            raise closed()
+        n = self._log.partitions(topic)
+        partition = next(self._unkeyed) % n if entry.key is None else partition_of(entry.key, n)
+        tp = TopicPartition(topic, partition)
+        return tp, self._log.append(tp, entry)
 
 
 def _poll(

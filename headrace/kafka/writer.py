@@ -1,12 +1,10 @@
-"""Writing to a real Kafka: the transactional writer of the exactly-once loop, and the plain idempotent sender."""
+"""Writing to a real Kafka: the transactional writer of the exactly-once loop."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -177,7 +175,7 @@ class KafkaWriter:
                 log.warning("%s", e)
 
     def close(self) -> None:
-        _discard(self._producer)
+        discard(self._producer)
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             try:
                 # It aborts what is open, and asks for as long as Kafka is away.
@@ -187,7 +185,7 @@ class KafkaWriter:
                 log.info("%s: closed after %s", self._id, e.args[0].str())
 
     def _replace(self) -> None:
-        _discard(self._producer)
+        discard(self._producer)
         self._stale = True
         self._known.clear()
         self._producer = self._started(0.0)
@@ -207,7 +205,7 @@ class KafkaWriter:
                 if not error.retriable():
                     raise StackError(f"{self._id}: Kafka refuses transactions: {error.str()}") from e
                 if time.monotonic() > deadline:
-                    _discard(producer)
+                    discard(producer)
                     raise Unavailable(f"{self._id}: transactions cannot start: {error.str()}") from e
 
     def _produce(
@@ -320,40 +318,7 @@ class Written:
         return sum(min(records, octets * records / max(size, 1)) for records, size in self._by_partition.values())
 
 
-class KafkaSender:
-    """An idempotent producer outside transactions."""
-
-    def __init__(self, conf: Mapping[str, Any]) -> None:
-        self._producer = client(Producer, {**PRODUCER, "queue.buffering.max.messages": QUEUE, **conf})
-        self._failed: deque[str] = deque()
-        self._batch_writer = PythonBatchWriter(self._delivered, partition=False)
-        # The batch writer fills the same slots again and again: one thread at a time.
-        self._lock = threading.Lock()
-
-    def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        output = Output(TopicPartition(topic, -1), keys, values)
-        with self._lock:
-            refused = self._batch_writer.queue(self._producer, output, partial(self._producer.poll, 0.05))
-        self._producer.poll(0)
-        if refused:
-            too_large = refused[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
-            why = f"they are over {LARGEST} bytes, make them smaller" if too_large else refused[0].str()
-            raise HeadraceError(f"{len(refused)} records for {topic} cannot be sent: {why}")
-
-    def flush(self, timeout: float = START_S) -> None:
-        left = self._producer.flush(timeout)
-        # Another thread may be told of a failure meanwhile: that one stays for the next flush.
-        failed = [self._failed.popleft() for _ in range(len(self._failed))]
-        if left or failed:
-            first = failed[0] if failed else "no answer from the broker"
-            raise Unavailable(f"{left + len(failed)} records were not delivered: {first}")
-
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            self._failed.append(error.str())
-
-
-def _discard(producer: Producer) -> None:
+def discard(producer: Producer) -> None:
     """Drop what a producer still holds. It is not closed, which would wait for a broker that may be away."""
     try:
         producer.purge()

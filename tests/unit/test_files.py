@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import fastavro
@@ -100,6 +101,22 @@ def test_a_file_that_cannot_be_read_is_said_in_one_line(
         (tmp_path / name).write_text("just some text" if name.startswith("text") else "")
     with pytest.raises(ConfigError, match=said):
         push_file(topics, tmp_path / name)
+
+
+def test_a_row_without_a_key_is_a_bad_row(tmp_path: Path) -> None:
+    code = {"name": "code", "type": ["null", "long"], "default": None}
+    keyed = in_memory(replace(toy("shop"), raw={**RAW, "fields": [*RAW["fields"], code]}, key="code"))
+    head, time = "kind,click_id,user,at,price,code", "2024-01-01T00:00:00Z"
+    lines = [f"seen,c{i},u,{time},{price},{key}" for i, (price, key) in enumerate([(1, 5), ("x", 6), (1, ""), (1, 7)])]
+    (tmp_path / "clicks.csv").write_text("\n".join([head, *lines]))
+    seen: list[BadRow] = []
+    done = push_file(keyed, tmp_path / "clicks.csv", report=seen.append)
+    assert (done.sent, done.bad) == (2, 2)
+    assert [(row.line, row.reason) for row in seen] == [
+        (3, 'field price: "x" is not a double'),
+        (4, "field code, the pipeline's key, is null"),
+    ]
+    assert pushed(keyed)["code"].to_list() == [5, 7]
 
 
 def test_an_event_that_does_not_fit_is_refused_at_the_door(topics: PipelineTopics) -> None:
