@@ -53,7 +53,7 @@ def differing(run: Run, rows: Matrix, way: Feeding) -> dict[str, float]:
     Returns:
         Batch size or order -> share of its rows that differ; empty where none does.
     """
-    return invariance.differing(lambda part: way.feed(run, part), rows, _batches(len(rows)))
+    return invariance.differing(lambda part: way.feed(run, part), rows, way.feed(run, rows), _batches(len(rows)))
 
 
 def _batches(count: int) -> Iterator[Batches]:

@@ -39,6 +39,8 @@ def follow(model_id: str, model: bytes, steps: list[Step], rows: Matrix) -> None
     """
     short = model_id[:12]
     known = [step for step in steps if step.known]
+    if not known:
+        return
     try:
         shapes = _shapes(model, known, rows)
     except Exception as e:  # noqa: BLE001 - onnxruntime raises many kinds, none with a common base

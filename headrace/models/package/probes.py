@@ -42,23 +42,21 @@ def probes(manifest: ModelManifest, count: int) -> Probes:
     rows = np.stack(columns, axis=1).clip(-_LARGEST, _LARGEST).astype(np.float32)
     rows[random.random(rows.shape) < _ZEROS] = 0.0
     ordinary = np.arange(count) % _EXTREME != _EXTREME - 1
-    extreme = random.choice(np.array(_EDGES, dtype=np.float32), rows.shape)
-    extreme = np.where(random.random(rows.shape) < random.random((count, 1)), extreme, rows)
-    rows[~ordinary] = extreme[~ordinary]
+    far = rows[~ordinary]
+    edges = np.array(_EDGES, dtype=np.float32)[random.integers(0, len(_EDGES), far.shape)]
+    rows[~ordinary] = np.where(random.random(far.shape) < random.random((len(far), 1)), edges, far)
     rows[:2] = np.array([[0.0], [-0.0]], dtype=np.float32)[: len(rows)]
     return Probes(rows, ordinary)
 
 
 def _trained(baseline: FeatureBaseline | None, count: int, random: np.random.Generator) -> _Values:
-    edges = np.array([] if baseline is None else baseline.edges, dtype=np.float64)
-    edges = np.unique(edges[np.isfinite(edges)])
+    edges = np.array(sorted({e for e in (baseline.edges if baseline else []) if np.isfinite(e)}), dtype=np.float64)
     if not len(edges):
-        scale = random.choice([1.0, 10.0, 1000.0], count)
-        drawn = random.normal(size=count) * scale
+        drawn = random.normal(size=count) * 10.0 ** random.integers(0, 4, count)
         return np.where(random.random(count) < 0.5, drawn, np.rint(drawn))
     span = edges[-1] - edges[0] or 1.0
     cuts = np.array([edges[0] - span, *edges, edges[-1] + span])
     bins = random.integers(0, len(cuts) - 1, count)
     drawn = cuts[bins] + (cuts[bins + 1] - cuts[bins]) * random.random(count)
-    drawn = np.where(random.random(count) < 0.5, drawn, random.choice(edges, count))
+    drawn = np.where(random.random(count) < 0.5, drawn, edges[random.integers(0, len(edges), count)])
     return np.rint(drawn) if (edges == np.rint(edges)).all() else drawn

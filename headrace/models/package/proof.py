@@ -6,7 +6,7 @@ import numpy as np
 
 from headrace.errors import ModelRejected
 from headrace.models.package.probes import Probes
-from headrace.models.score.feeding import Feeding
+from headrace.models.score.feeding import Feeding, Matrix
 from headrace.models.score.invariance import at_each_load, differing, told
 from headrace.models.score.session import ScoringModel, one_line
 
@@ -27,8 +27,9 @@ def prove(model: ScoringModel, tried: Probes) -> None:
     """
     try:
         _declared(model, tried)
-        _invariant(model, tried)
-        _finite(model, tried)
+        scores = model.score(tried.rows)
+        _finite(model, tried, scores)
+        _invariant(model, tried, scores)
     except ModelRejected:
         raise
     except Exception as e:  # noqa: BLE001 - onnxruntime raises many kinds, none with a common base
@@ -61,16 +62,15 @@ def _declared(model: ScoringModel, tried: Probes) -> None:
             )
 
 
-def _invariant(model: ScoringModel, tried: Probes) -> None:
-    if found := differing(model.score, tried.rows, at_each_load(len(tried.rows))):
+def _invariant(model: ScoringModel, tried: Probes, scores: Matrix) -> None:
+    if found := differing(model.score, tried.rows, scores, at_each_load(len(tried.rows))):
         raise ModelRejected(
             f"model {model.model_id[:12]}: fed {model.manifest.batching}, its scores have other bits in another batch "
             f"or at another time ({told(found)}): no replay could give them again"
         )
 
 
-def _finite(model: ScoringModel, tried: Probes) -> None:
-    scores = model.score(tried.rows)
+def _finite(model: ScoringModel, tried: Probes, scores: Matrix) -> None:
     wrong = np.flatnonzero(tried.ordinary & ~np.isfinite(scores).all(axis=1))
     if len(wrong):
         first = int(wrong[0])
