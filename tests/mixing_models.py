@@ -82,6 +82,30 @@ def _sparse() -> onnx.ModelProto:
     return model
 
 
+def _out_of_order() -> onnx.ModelProto:
+    """A mean over the batch of a tensor that is made later in the file."""
+    nodes = [
+        node("ReduceMean", "later axes", "all", keepdims=1),
+        node("Abs", INPUT, "later"),
+        node("Sub", "later all", SCORES),
+    ]
+    return graph(nodes, axes=[0])
+
+
+def _two_axes() -> onnx.ModelProto:
+    """A softmax that says two axes."""
+    model = graph([node("Softmax", INPUT, SCORES, axis=0)])
+    model.graph.node[0].attribute.append(helper.make_attribute("axis", 1))
+    return model
+
+
+def _two_tensors() -> onnx.ModelProto:
+    """A reduction along one of two axes of one name."""
+    model = _over_rows("ReduceMean")
+    model.graph.initializer.append(helper.make_tensor("axes", TensorProto.INT64, [1], [1]))
+    return model
+
+
 def _counted() -> onnx.ModelProto:
     """Scores divided by the number of rows in the batch."""
     nodes = [
@@ -111,7 +135,9 @@ def _one(operator: str, more: str = "", made: str = SCORES, **rest: object) -> C
 
 
 def _chance(operator: str) -> str:
-    return f"it uses {operator} (node 'probabilities'): it draws random numbers, and would not give the same scores again"
+    return (
+        f"it uses {operator} (node 'probabilities'): it draws random numbers, and would not give the same scores again"
+    )
 
 
 _ROWS = "works along axis 0, which is that of the rows: a row's score would depend on its batch"
@@ -127,9 +153,7 @@ MIXING: dict[str, Mixing] = {
         lambda: graph([node("ReduceMax", f"{INPUT} a", "m", keepdims=1), node("Add", f"{INPUT} m", SCORES)], a=[-2]),
         "its node 'm' (ReduceMax) does not give one result for each row (shapes (1, 2) of 13 and (1, 2) of 17 and",
     ),
-    "softmax over the batch": Mixing(
-        _one("Softmax", axis=0), f"its node 'probabilities' (Softmax) {_ROWS}"
-    ),
+    "softmax over the batch": Mixing(_one("Softmax", axis=0), f"its node 'probabilities' (Softmax) {_ROWS}"),
     "softmax over the batch, from the end": Mixing(
         _one("Softmax", axis=-2), "its node 'probabilities' (Softmax) works along axis 0, which is that of the rows"
     ),
@@ -266,6 +290,11 @@ MIXING: dict[str, Mixing] = {
     "the first row told apart": Mixing(_numbered, f"it uses CumSum (node 'number'): {_BESIDE}"),
     "a branch on the batch": Mixing(_on_branch, "its node 'sum' (ReduceSum) does not say its axes, and so works on"),
     "a mean in a local function": Mixing(_in_function, "it defines functions of its own (hidden)"),
+    "a mean of what is made later": Mixing(
+        _out_of_order, "its node 'all' (ReduceMean) takes 'later', which nothing before it makes"
+    ),
+    "two axes": Mixing(_two_axes, "its node 'probabilities' (Softmax) has two attributes of one name"),
+    "two tensors of one name": Mixing(_two_tensors, "it holds two tensors of one name"),
     "training_info": Mixing(_training_info, "it holds how it is trained (training_info): export it for inference"),
     "a sparse tensor of 2^40": Mixing(_sparse, "its tensor 's' is sparse, and may be of any size"),
     "0/0": Mixing(

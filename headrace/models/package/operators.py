@@ -73,7 +73,9 @@ class Axes:
         if said is None and self.index is not None and (given := use.given(self.index)) is not None:
             said = given.numbers()
             if said is None:
-                raise NotRowWise(f"takes its axes from a computed tensor: write them as a constant (input {self.index})")
+                raise NotRowWise(
+                    f"takes its axes from a computed tensor: write them as a constant (input {self.index})"
+                )
         if said is None or said == []:
             said = self.default
         if said is None:
@@ -109,7 +111,9 @@ class Operator:
         """
         for index in self.constant:
             if (given := use.given(index)) is not None and given.rows:
-                raise NotRowWise(f"computes input {index} ({use.node.input[index]!r}) from the rows: it must be a constant")
+                raise NotRowWise(
+                    f"computes input {index} ({use.node.input[index]!r}) from the rows: it must be a constant"
+                )
         if self.outputs is not None and len(use.node.output) > self.outputs:
             raise NotRowWise(f"has {len(use.node.output)} outputs, as in training: export the model for inference")
         if self.check is not None:
@@ -181,24 +185,24 @@ _REDUCE = Operator(axes=Axes("axes", 1))
 _SOFTMAX = Operator(axes=Axes("axis", default=-1))
 _ARG = Operator(axes=Axes("axis", default=0))
 
-_ELEMENTWISE = """
-    Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast Ceil Celu Clip
-    Constant Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN
-    LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Sigmoid Sign
-    Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor
-""".split()
-_REDUCTIONS = """
-    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
-""".split()
-_ROWS_OF_FEATURES = """
-    Imputer LinearClassifier LinearRegressor Normalizer Scaler SVMClassifier SVMRegressor TreeEnsemble
-    TreeEnsembleClassifier TreeEnsembleRegressor FeatureVectorizer
-""".split()
+_ELEMENTWISE = (
+    *("Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift", "BitwiseAnd", "BitwiseNot"),
+    *("BitwiseOr", "BitwiseXor", "Cast", "Ceil", "Celu", "Clip", "Constant", "Cos", "Cosh", "Div", "Elu", "Equal"),
+    *("Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "IsInf"),
+    *("IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "Not"),
+    *("Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus"),
+    *("Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor"),
+)
+_REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+_ROWS_OF_FEATURES = (
+    *("FeatureVectorizer", "Imputer", "LinearClassifier", "LinearRegressor", "Normalizer", "SVMClassifier"),
+    *("SVMRegressor", "Scaler", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"),
+)
 ML = "ai.onnx.ml"
 
 OPERATORS: dict[tuple[str, str], Operator] = {
     **{("", name): _EACH for name in _ELEMENTWISE},
-    **{("", name): _REDUCE for name in _REDUCTIONS},
+    **{("", f"Reduce{what}"): _REDUCE for what in _REDUCTIONS},
     **{("", name): _SOFTMAX for name in ("Softmax", "LogSoftmax", "Hardmax")},
     **{("", name): _ARG for name in ("ArgMax", "ArgMin")},
     ("", "BatchNormalization"): Operator((1, 2, 3, 4), Axes(default=1), 1, _inference),

@@ -113,6 +113,8 @@ class _Walk:
         self._opsets = opsets
         self._allowed = allowed
         self._constants: dict[str, onnx.TensorProto | None] = {t.name: t for t in graph.initializer}
+        if len(self._constants) < len(graph.initializer):
+            raise _NotAllowed("it holds two tensors of one name")
         self._rows = {i.name for i in graph.input} - self._constants.keys()
         self._unknown: set[str] = set()
 
@@ -127,6 +129,8 @@ class _Walk:
         operator = name_of(domain, node.op_type)
         called = f"node {node.name!r}" if node.name else f"node {number}"
         rows = [name for name in node.input if name in self._rows]
+        if unmade := [name for name in node.input if name and name not in self._rows | self._constants.keys()]:
+            raise _NotAllowed(f"its {called} ({operator}) takes {unmade[0]!r}, which nothing before it makes")
         extra = operator in self._allowed
         axes: tuple[int, ...] = ()
         self._look_at(node, operator, called)
@@ -152,6 +156,8 @@ class _Walk:
         return Step(f"{called} ({operator})", rows, made, axes, node.op_type in ("Reshape", "Flatten"), known)
 
     def _look_at(self, node: onnx.NodeProto, operator: str, called: str) -> None:
+        if len({a.name for a in node.attribute}) < len(node.attribute):
+            raise _NotAllowed(f"its {called} ({operator}) has two attributes of one name")
         for a in node.attribute:
             if a.HasField("g") or a.graphs:
                 raise _NotAllowed(f"it has a graph within its graph ({operator}): loops and branches are not run")
@@ -184,7 +190,9 @@ def _unlisted(operator: str, op_type: str, called: str) -> str:
     if ":" in operator and operator.rpartition(":")[0] not in {domain for domain, _ in OPERATORS}:
         return f"it uses operator {operator} ({called}), which is not ONNX's own"
     why = REASONS.get(op_type, "it is not among the operators that are known to take each row by itself")
-    return f"it uses {operator} ({called}): {why}. Export the model without it, or allow it: models_allow = [\"{operator}\"]"
+    return (
+        f'it uses {operator} ({called}): {why}. Export the model without it, or allow it: models_allow = ["{operator}"]'
+    )
 
 
 def _domain(name: str) -> str:

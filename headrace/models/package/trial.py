@@ -23,7 +23,12 @@ from headrace.schema.records import ModelManifest
 
 MB = 1 << 20
 PACKAGE, ONNX, TRUST, HELD, SAID = "package.json", "package.onnx", "trust.json", "held", "said.txt"
-_NEEDED = ("headrace.models.package.proof", "headrace.models.package.axes", "headrace.models.package.trial", "numpy.random")
+_NEEDED = (
+    "headrace.models.package.proof",
+    "headrace.models.package.axes",
+    "headrace.models.package.trial",
+    "numpy.random",
+)
 """What a trial imports."""
 MEMORY_BUDGET = 1024 * MB
 """Bytes a loaded model may hold."""
