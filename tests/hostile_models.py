@@ -140,7 +140,8 @@ ONNX: dict[str, tuple[Build, str]] = {
     "Loop to 2^62": (endless_loop, "it has a graph within its graph (Loop): loops and branches are not run"),
     "chance": (
         chance,
-        f"it uses RandomUniformLike (node 0): it draws random numbers, and would not give the same scores again. {_without('RandomUniformLike')}",
+        f"it uses RandomUniformLike (node 0): it draws random numbers, and would not give the same scores again. "
+        f"{_without('RandomUniformLike')}",
     ),
     "unknown opset": (lambda: _matmul(opset=999), "it is written for operator set 999; the newest known here is"),
     "wrong input name": (lambda: _matmul(given="rows"), "it takes [('rows', 'tensor(float)', 2)], the manifest says"),

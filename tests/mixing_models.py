@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -53,7 +53,7 @@ def _over_rows(operator: str, **constants: object) -> onnx.ModelProto:
 
 def _sequence() -> onnx.ModelProto:
     """An LSTM that takes the batch for a sequence."""
-    ones = {name: np.ones((1, 8, 2), dtype=np.float32) for name in ("w", "r")}
+    ones: dict[str, Any] = {name: np.ones((1, 8, 2), dtype=np.float32) for name in ("w", "r")}
     nodes = [
         node("Unsqueeze", f"{INPUT} one", "rows"),
         node("LSTM", "rows w r", "steps", hidden_size=2),
@@ -63,7 +63,7 @@ def _sequence() -> onnx.ModelProto:
 
 
 def _trained() -> onnx.ModelProto:
-    four = {name: np.ones(2, dtype=np.float32) for name in ("scale", "b", "mean", "var")}
+    four: dict[str, Any] = {name: np.ones(2, dtype=np.float32) for name in ("scale", "b", "mean", "var")}
     made = node("BatchNormalization", f"{INPUT} scale b mean var", f"{SCORES} m v", training_mode=1)
     return graph([made], **four)
 

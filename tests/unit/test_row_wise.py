@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ from tests.graphs import graph, node, packed_as_toy
 
 pytestmark = pytest.mark.slow
 ROWS = 300
-CONSTANTS = {
+CONSTANTS: dict[str, Any] = {
     "matrix": np.array([[0.5, -1.5], [2.0, 0.25]], dtype=np.float32),
     "row": np.array([0.5, -2.0], dtype=np.float32),
     "table": np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=np.float32),

@@ -34,7 +34,14 @@ class Given(NamedTuple):
 
 
 class Use(NamedTuple):
-    """One node: its inputs (None: left out), its attributes that are integers or lists of them, the operator set it is written for."""
+    """One node.
+
+    Attributes:
+        node: as the file holds it.
+        inputs: None for one that is left out.
+        attributes: those that are integers, or lists of them.
+        opset: version of the operator set it is written for.
+    """
 
     node: onnx.NodeProto
     inputs: list[Given | None]

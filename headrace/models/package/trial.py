@@ -84,7 +84,8 @@ def _tried(package: Package, trust: Trust, budget: int, limit_s: float) -> int:
 
 def _reason(short: str, code: int, said: str, budget: int) -> str:
     if any(word in said for word in _NO_MEMORY):
-        return f"model {short}: loaded it holds more than the budget of {budget // MB} MB, or scoring {FULL} rows takes more"
+        allowed = f"the budget of {budget // MB} MB"
+        return f"model {short}: loaded it holds more than {allowed}, or scoring {FULL} rows takes more"
     lines = said.strip().splitlines()
     if code == REFUSED and lines:
         return lines[-1]
