@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from bench.models import KINDS, package
-from headrace.errors import ModelRejected
+from headrace.config import load_settings
+from headrace.errors import ConfigError, ModelRejected
 from headrace.jobs.train.algorithms import ALGORITHMS
 from headrace.jobs.train.dataset import Part
 from headrace.jobs.train.export import INPUT, SCORES, to_onnx_bytes
+from headrace.kafka.memory import MemoryLog
+from headrace.models.library import ModelLibrary
 from headrace.models.package.signing import Trust
 from headrace.models.package.trial import try_out
 from headrace.schema.records import FeatureBaseline, Tensor
+from headrace.testing.memory import in_memory
 from headrace.testing.models import packed
 from headrace.testing.pipelines import toy, wide
 from tests.graphs import ANYONE, graph, node, packed_as_toy
@@ -120,3 +124,21 @@ def test_a_table_lookup_by_what_the_row_holds_is_accepted() -> None:
         node("Gather", "table column", SCORES, axis=0),
     ]
     try_out(packed_as_toy(graph(nodes, table=np.eye(2, dtype=np.float32)).SerializeToString()), ANYONE)
+
+
+def test_settings_name_the_operators_that_are_allowed_beside_the_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_MODELS_ALLOW", '["CumSum", "com.microsoft:Gelu"]')
+    assert Trust.of(load_settings()).operators == ("CumSum", "com.microsoft:Gelu")
+    for wrong in ('["Cum Sum"]', '[":Foo"]', '["a:b:C"]'):
+        monkeypatch.setenv("HEADRACE_MODELS_ALLOW", wrong)
+        with pytest.raises(ConfigError, match=r"setting 'models_allow\.0'"):
+            load_settings()
+
+
+def test_each_operator_that_settings_allow_is_said_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    topics = in_memory(toy("aloud", partitions=1), MemoryLog())
+    ModelLibrary(topics, topics.log, Trust(operators=("CumSum", "com.example:Foo"))).close()
+    assert [r.getMessage() for r in caplog.records] == [
+        f"models may use the operator {name} here, which is not known to take each row by itself (models_allow)"
+        for name in ("CumSum", "com.example:Foo")
+    ]
