@@ -133,11 +133,19 @@ def _without(operator: str) -> str:
 
 
 ONNX: dict[str, tuple[Build, str]] = {
-    "external data path": (external, "its tensor 'w' lies in another file"),
-    "custom op": (custom_op, "it needs operators of evil, which are not ONNX's own"),
+    "external data path": (external, "its tensor 'w' lies in another file: save the model as one file"),
+    "custom op": (
+        custom_op,
+        "it needs operators of evil, which are not ONNX's own: export it without them, or allow each that it uses: "
+        'models_allow = ["evil:..."]',
+    ),
     "Expand bomb": (expand_bomb, f"it uses Expand (node 0): its output can be of any size. {_without('Expand')}"),
-    "doubling functions": (doubling_functions, "it defines functions of its own (f0)"),
-    "Loop to 2^62": (endless_loop, "it has a graph within its graph (Loop): loops and branches are not run"),
+    "doubling functions": (doubling_functions, "it defines functions of its own (f0): export it with them inlined"),
+    "Loop to 2^62": (
+        endless_loop,
+        "it has a graph within its graph (node 0, Loop): loops and branches are not run; export it without them, with "
+        "Where instead of If",
+    ),
     "chance": (
         chance,
         f"it uses RandomUniformLike (node 0): it draws random numbers, and would not give the same scores again. "

@@ -47,6 +47,7 @@ def test_what_the_platform_trains_is_accepted(algorithm: str) -> None:
     try_out(packed(toy("proof"), algorithm, to_onnx_bytes(model, 2), 3), ANYONE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_what_the_bench_scores_is_accepted(kind: str) -> None:
     with warnings.catch_warnings(action="ignore"):
@@ -62,6 +63,14 @@ def test_an_operator_that_settings_allow_is_proven_like_the_others() -> None:
         along[0].SerializeToString(), allowing
     )
     assert 'models_allow = ["CumSum"]' in refusal(along[1].SerializeToString())
+
+
+def test_an_operator_of_another_domain_is_used_where_settings_allow_it() -> None:
+    model = graph([node("com.microsoft:QuickGelu", INPUT, SCORES, alpha=1.0)])
+    model.opset_import.add(domain="com.microsoft", version=1)
+    onnx_bytes = model.SerializeToString()
+    assert refusal(onnx_bytes).startswith("it needs operators of com.microsoft, which are not ONNX's own: export it")
+    try_out(packed_as_toy(onnx_bytes), Trust(unsigned=True, operators=("com.microsoft:QuickGelu",)))
 
 
 @pytest.mark.parametrize("operator", ["RandomNormalLike", "Bernoulli"])

@@ -105,7 +105,7 @@ def accepted(model: onnx.ModelProto) -> ScoringModel:
 def test_whatever_graph_is_accepted_gives_the_same_bits_in_any_batch_permuted_and_alone() -> None:
     became = Counter[str]()
 
-    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
     @given(graphs(), st.integers(0, 2**32 - 1))
     def judge(model: onnx.ModelProto, seed: int) -> None:
         try:

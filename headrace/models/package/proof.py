@@ -12,6 +12,9 @@ from headrace.models.score.session import ScoringModel, one_line
 
 _ROWS = 17
 """Rows on which the outputs are held against the manifest."""
+_WORK, _LEAST = 100_000_000_000, 1_024
+"""Rows times bytes of the model that are scored in each other way, and rows at least: fewer than all for a model over
+12 MB, since one of 64 MB may take 32 million operations a row."""
 
 
 def prove(model: ScoringModel, tried: Probes) -> None:
@@ -53,7 +56,7 @@ def _declared(model: ScoringModel, tried: Probes) -> None:
         raise ModelRejected(f"model {short}: it lacks outputs {sorted(fewer)}, which its manifest declares")
     for name, dtype, value in found:
         wanted = declared[name]
-        shape = [count, *wanted.shape[1:]]
+        shape = [count if axis == 0 and size == -1 else size for axis, size in enumerate(wanted.shape)]
         fits = len(shape) == value.ndim and all(w in (-1, s) for w, s in zip(shape, value.shape, strict=True))
         if dtype != wanted.dtype or not fits:
             raise ModelRejected(
@@ -63,7 +66,8 @@ def _declared(model: ScoringModel, tried: Probes) -> None:
 
 
 def _invariant(model: ScoringModel, tried: Probes, scores: Matrix) -> None:
-    if found := differing(model.score, tried.rows, scores, at_each_load(len(tried.rows))):
+    count = min(len(tried.rows), max(_LEAST, _WORK // model.manifest.size))
+    if found := differing(model.score, tried.rows, scores, at_each_load(count)):
         raise ModelRejected(
             f"model {model.model_id[:12]}: fed {model.manifest.batching}, its scores have other bits in another batch "
             f"or at another time ({told(found)}): no replay could give them again"

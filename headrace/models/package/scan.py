@@ -74,7 +74,7 @@ def _scan(model: bytes, allowed: frozenset[str]) -> list[Step]:
     if not parsed.HasField("graph"):
         raise _NotAllowed("its bytes are no ONNX model: they hold no graph")
     if parsed.functions:
-        raise _NotAllowed(f"it defines functions of its own ({parsed.functions[0].name})")
+        raise _NotAllowed(f"it defines functions of its own ({parsed.functions[0].name}): export it with them inlined")
     if parsed.training_info:
         raise _NotAllowed("it holds how it is trained (training_info): export it for inference")
     opsets = _opsets(parsed, allowed)
@@ -83,7 +83,7 @@ def _scan(model: bytes, allowed: frozenset[str]) -> list[Step]:
         raise _NotAllowed(f"its tensor {name!r} is sparse, and may be of any size: write it as a dense one")
     for tensor in _tensors(parsed.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-            raise _NotAllowed(f"its tensor {tensor.name!r} lies in another file")
+            raise _NotAllowed(f"its tensor {tensor.name!r} lies in another file: save the model as one file")
     return _Walk(parsed.graph, opsets, allowed).steps()
 
 
@@ -94,7 +94,10 @@ def _opsets(model: onnx.ModelProto, allowed: frozenset[str]) -> dict[str, int]:
     for opset in model.opset_import:
         domain = _domain(opset.domain)
         if domain not in usual:
-            raise _NotAllowed(f"it needs operators of {opset.domain}, which are not ONNX's own")
+            raise _NotAllowed(
+                f"it needs operators of {opset.domain}, which are not ONNX's own: export it without them, or allow "
+                f'each that it uses: models_allow = ["{opset.domain}:..."]'
+            )
         if opsets.setdefault(domain, opset.version) != opset.version:
             raise _NotAllowed(f"it is written for two operator sets of {domain or 'ONNX'} at once")
     newest = onnx.defs.onnx_opset_version()
@@ -160,7 +163,10 @@ class _Walk:
             raise _NotAllowed(f"its {called} ({operator}) has two attributes of one name")
         for a in node.attribute:
             if a.HasField("g") or a.graphs:
-                raise _NotAllowed(f"it has a graph within its graph ({operator}): loops and branches are not run")
+                raise _NotAllowed(
+                    f"it has a graph within its graph ({called}, {operator}): loops and branches are not run; export "
+                    "it without them, with Where instead of If"
+                )
             if a.HasField("sparse_tensor") or a.sparse_tensors:
                 raise _NotAllowed(f"its {called} ({operator}) holds a sparse tensor: write it as a dense one")
             if a.ref_attr_name:
@@ -188,7 +194,7 @@ class _Walk:
 
 def _unlisted(operator: str, op_type: str, called: str) -> str:
     if ":" in operator and operator.rpartition(":")[0] not in {domain for domain, _ in OPERATORS}:
-        return f"it uses operator {operator} ({called}), which is not ONNX's own"
+        return f'it uses {operator} ({called}), which is not ONNX\'s own. Allow it: models_allow = ["{operator}"]'
     why = REASONS.get(op_type, "it is not among the operators that are known to take each row by itself")
     return (
         f'it uses {operator} ({called}): {why}. Export the model without it, or allow it: models_allow = ["{operator}"]'
