@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -119,6 +119,9 @@ class Settings(BaseSettings):
     """Public keys whose models are used no longer, whatever else is said of them."""
     unsigned_models: Literal["refuse", "accept"] = "refuse"
     """Whether models without a signature are used."""
+    models_allow: list[Annotated[str, StringConstraints(pattern=r"^([\w.]+:)?[A-Za-z]\w*$")]] = []
+    """ONNX operators that models may use beside those that are known to take each row by itself: ``CumSum``, or with
+    their domain, ``com.example:Foo``. How they are used is not looked at before a model is tried."""
     mlflow_uri: str = ""
     """MLflow tracking URI; empty: no tracking."""
     forward_to: Literal["search", "fluentd"] = "search"

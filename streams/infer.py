@@ -11,6 +11,7 @@ from headrace.governance.policy import PolicyInForce
 from headrace.kafka.log import Chunk, Log, Output, TopicPartition
 from headrace.models.library import ModelLibrary
 from headrace.models.package.signing import Trust
+from headrace.models.score.feeding import FULL
 from headrace.models.score.scoring import MARKER, Scoring, Segment, segments
 from headrace.models.score.session import ScoringModel, runtime_fingerprint
 from headrace.schema.records import PolicyMarker, WorkerStatus
@@ -22,7 +23,7 @@ class Infer(Stateless):
     """Scores features. Pauses a partition whose policy or model is not here; never scores under another."""
 
     name = "infer"
-    batch = 8_000
+    batch = FULL
 
     def __init__(self, topics: PipelineTopics, log: Log, worker: str, trust: Trust) -> None:
         self._topics = topics

@@ -128,13 +128,29 @@ def chance() -> onnx.ModelProto:
     return _model([helper.make_node("RandomUniformLike", [INPUT], [SCORES])])
 
 
+def _without(operator: str) -> str:
+    return f'Export the model without it, or allow it: models_allow = ["{operator}"]'
+
+
 ONNX: dict[str, tuple[Build, str]] = {
-    "external data path": (external, "its tensor 'w' lies in another file"),
-    "custom op": (custom_op, "it needs operators of evil, which are not ONNX's own"),
-    "Expand bomb": (expand_bomb, "it uses Expand, whose output can be of any size"),
-    "doubling functions": (doubling_functions, "it defines functions of its own (f0)"),
-    "Loop to 2^62": (endless_loop, "it has a graph within its graph (Loop): loops and branches are not run"),
-    "chance": (chance, "it uses RandomUniformLike: it would not give the same scores again"),
+    "external data path": (external, "its tensor 'w' lies in another file: save the model as one file"),
+    "custom op": (
+        custom_op,
+        "it needs operators of evil, which are not ONNX's own: export it without them, or allow each that it uses: "
+        'models_allow = ["evil:..."]',
+    ),
+    "Expand bomb": (expand_bomb, f"it uses Expand (node 0): its output can be of any size. {_without('Expand')}"),
+    "doubling functions": (doubling_functions, "it defines functions of its own (f0): export it with them inlined"),
+    "Loop to 2^62": (
+        endless_loop,
+        "it has a graph within its graph (node 0, Loop): loops and branches are not run; export it without them, with "
+        "Where instead of If",
+    ),
+    "chance": (
+        chance,
+        f"it uses RandomUniformLike (node 0): it draws random numbers, and would not give the same scores again. "
+        f"{_without('RandomUniformLike')}",
+    ),
     "unknown opset": (lambda: _matmul(opset=999), "it is written for operator set 999; the newest known here is"),
     "wrong input name": (lambda: _matmul(given="rows"), "it takes [('rows', 'tensor(float)', 2)], the manifest says"),
     "wrong dtype": (lambda: _typed(), "it takes [('features', 'tensor(double)', 2)], the manifest says"),

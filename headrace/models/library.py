@@ -235,6 +235,11 @@ class ModelLibrary:
 def _say_of(trust: Trust) -> None:
     if trust.unsigned:
         log.warning("models without a signature are accepted here (unsigned_models = accept)")
+    for operator in trust.operators:
+        log.warning(
+            "models may use the operator %s here, which is not known to take each row by itself (models_allow)",
+            operator,
+        )
 
 
 def _in_order(manifest: ModelManifest, inputs: tuple[str, ...]) -> None:

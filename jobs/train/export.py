@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx import GraphProto
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
@@ -20,16 +21,31 @@ PARITY_TOLERANCE = 1e-5
 def to_onnx_bytes(model: Any, features: int) -> bytes:
     """The model as ONNX: input ``features`` float32 (n, features), output ``probabilities`` float32 (n, 2).
 
-    The same model gives the same bytes.
+    The same model gives the same bytes. The label that the exporter adds is left out: nothing reads it.
     """
     onnx = to_onnx(
         model, initial_types=[(INPUT, FloatTensorType([None, features]))], options={"zipmap": False}, target_opset=18
     )
+    _leave(onnx.graph, SCORES)
     # The exporter lists them in the order of a set, which is another in each process.
     opsets = sorted(onnx.opset_import, key=lambda opset: opset.domain)
     del onnx.opset_import[:]
     onnx.opset_import.extend(opsets)
     return bytes(onnx.SerializeToString(deterministic=True))
+
+
+def _leave(graph: GraphProto, output: str) -> None:
+    """Take from a graph every other output, and what only those need."""
+    kept = [o for o in graph.output if o.name == output]
+    needed, nodes = {output}, []
+    for node in reversed(graph.node):
+        if not needed.isdisjoint(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+    tensors = [t for t in graph.initializer if t.name in needed]
+    for old, new in ((graph.output, kept), (graph.node, nodes[::-1]), (graph.initializer, tensors)):
+        del old[:]
+        old.extend(new)
 
 
 class Exported:

@@ -7,18 +7,15 @@ else blocks of a fixed size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
+from headrace.models.score import invariance
 from headrace.models.score.feeding import Feeding, Matrix
+from headrace.models.score.invariance import SIZES, Batches, Run, told
 from headrace.schema.records import Certificate
 
-Run = Callable[[Matrix], Matrix]
-
-SIZES: tuple[int, ...] = (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257)
-SIZES = (*SIZES, 511, 512, 513, 1000, 1024, 2000, 2048, 4096)
-"""Rows of the batches that are compared."""
 ROWS = max(SIZES)
 WAYS = (Feeding(), *(Feeding("at_least", n) for n in (2, 4, 8, 16, 32, 64)), *(Feeding("fixed", n) for n in (16, 256)))
 ORDERS = ("as they come", "reversed", "shuffled", "shuffled again")
@@ -43,10 +40,10 @@ def batching(run: Run, x: Matrix) -> tuple[str, Certificate]:
             tried = f"{len(SIZES)} batch sizes from 1 to {ROWS} and {len(ORDERS)} orders"
             detail = f"bits agree over {tried} when fed {way}"
             if alone:
-                detail += f"; as they come they differ, {_told(alone)}"
+                detail += f"; as they come they differ, {told(alone)}"
             return str(way), Certificate(name="batch_invariance", passed=True, detail=detail)
     last = WAYS[-1]
-    detail = f"bits differ even when fed {last}: {_told(differing(run, rows, last))}"
+    detail = f"bits differ even when fed {last}: {told(differing(run, rows, last))}"
     return str(last), Certificate(name="batch_invariance", passed=False, detail=detail)
 
 
@@ -56,20 +53,10 @@ def differing(run: Run, rows: Matrix, way: Feeding) -> dict[str, float]:
     Returns:
         Batch size or order -> share of its rows that differ; empty where none does.
     """
-    whole = way.feed(run, rows)
-    found = {}
-    for name, places in _batches(len(rows)):
-        unlike = scored = 0
-        for part in places:
-            again = way.feed(run, rows[part])
-            unlike += int((again.view(np.uint32) != whole[part].view(np.uint32)).any(axis=1).sum())
-            scored += len(part)
-        if unlike:
-            found[name] = unlike / scored
-    return found
+    return invariance.differing(lambda part: way.feed(run, part), rows, way.feed(run, rows), _batches(len(rows)))
 
 
-def _batches(count: int) -> Iterator[tuple[str, list[np.ndarray[tuple[int], np.dtype[np.int64]]]]]:
+def _batches(count: int) -> Iterator[Batches]:
     for size in SIZES:
         starts = np.unique(
             np.linspace(0, count - size, min(max(_BATCHES, _ALONE // size), count // size)).astype(np.int64)
@@ -79,9 +66,3 @@ def _batches(count: int) -> Iterator[tuple[str, list[np.ndarray[tuple[int], np.d
     orders = (np.arange(count)[::-1].copy(), random.permutation(count), random.permutation(count))
     for name, order in zip(ORDERS[1:], orders, strict=True):
         yield name, [order]
-
-
-def _told(found: dict[str, float]) -> str:
-    most = max(found, key=lambda name: found[name])
-    more = f" and {len(found) - 1} more ways" if len(found) > 1 else ""
-    return f"{found[most]:.0%} of the rows {most}{more}"

@@ -13,8 +13,9 @@ from headrace.errors import ModelRejected
 from headrace.jobs.train.algorithms import ALGORITHMS
 from headrace.jobs.train.dataset import Part
 from headrace.jobs.train.export import Exported, to_onnx_bytes
-from headrace.jobs.train.invariance import ROWS, SIZES, WAYS, batching, differing
+from headrace.jobs.train.invariance import ROWS, WAYS, batching, differing
 from headrace.models.score.feeding import Feeding, Matrix
+from headrace.models.score.invariance import SIZES
 from headrace.models.score.session import ScoringModel
 from headrace.testing.models import model_package
 from headrace.testing.pipelines import wide

@@ -27,11 +27,13 @@ class Trust:
         keys: public keys (PEM text) whose signatures count.
         revoked: public keys whose signatures count no longer.
         unsigned: whether a model without a signature is used too.
+        operators: that models may use beside the usual ones, as ``models_allow`` names them.
     """
 
     keys: tuple[str, ...] = ()
     revoked: tuple[str, ...] = ()
     unsigned: bool = False
+    operators: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> Trust:
@@ -41,7 +43,7 @@ class Trust:
             ConfigError: a key file is missing or is no public key.
         """
         keys, revoked = (tuple(map(_public, files)) for files in (settings.trusted_keys, settings.revoked_keys))
-        return cls(keys, revoked, settings.unsigned_models == "accept")
+        return cls(keys, revoked, settings.unsigned_models == "accept", tuple(settings.models_allow))
 
 
 def lay_out(package: Package, folder: Path) -> Path:

@@ -1,4 +1,5 @@
-"""A model's signature, scan and first load, in a child process with limits: what a hostile model does, it does there.
+"""A model's signature, scan, first load and proof, in a child process with limits: what a hostile model does, it does
+there.
 
 The child gets a folder with a manifest, ONNX bytes and whom to trust, and a budget in bytes; it leaves there the memory
 that the loaded and warmed model holds, or exits with the reason on standard error.
@@ -17,11 +18,17 @@ from headrace import warm
 from headrace.errors import ModelRejected, Unavailable
 from headrace.models.package.package import Package
 from headrace.models.package.signing import Trust, check
+from headrace.models.score.feeding import FULL
 from headrace.schema.records import ModelManifest
 
 MB = 1 << 20
 PACKAGE, ONNX, TRUST, HELD, SAID = "package.json", "package.onnx", "trust.json", "held", "said.txt"
-_NEEDED = ("headrace.models.package.scan", "headrace.models.score.session", "headrace.models.package.trial")
+_NEEDED = (
+    "headrace.models.package.proof",
+    "headrace.models.package.axes",
+    "headrace.models.package.trial",
+    "numpy.random",
+)
 """What a trial imports."""
 MEMORY_BUDGET = 1024 * MB
 """Bytes a loaded model may hold."""
@@ -33,14 +40,16 @@ REFUSED = 2
 _NO_MEMORY = ("bad_alloc", "MemoryError", "Failed to allocate memory")
 _ROOM = 64 * MB
 """Address space beside the budget, for what the child itself still needs."""
+_COPIES = 4
+"""Of the rows that a model is tried on, beside the budget too."""
 
 
 def try_out(package: Package, trust: Trust, budget: int = MEMORY_BUDGET, limit_s: float = LOAD_S) -> int:
-    """Check, load and warm a model in a child process; gives the bytes it holds there.
+    """Check, load and prove a model in a child process; gives the bytes it holds there.
 
     Raises:
         ModelRejected: it is not signed by who is trusted, holds what a model may not, needs more memory or time than
-            it may have, or cannot be loaded at all.
+            it may have, cannot be loaded at all, or scores otherwise than replay needs (:func:`prove`).
         Unavailable: there is no room for its files, or no process to be had.
     """
     short = package.manifest.model_id[:12]
@@ -61,7 +70,7 @@ def _tried(package: Package, trust: Trust, budget: int, limit_s: float) -> int:
         process = warm.started(load_in_child, folder / SAID, name, budget)
         if not process.wait(limit_s):
             process.kill()
-            raise ModelRejected(f"model {short}: it did not load within {limit_s:g} s")
+            raise ModelRejected(f"model {short}: it did not load and score {FULL} rows within {limit_s:g} s")
         code = process.exitcode or 0
         if code:
             raise ModelRejected(_reason(short, code, (folder / SAID).read_text(errors="replace"), budget))
@@ -75,7 +84,8 @@ def _tried(package: Package, trust: Trust, budget: int, limit_s: float) -> int:
 
 def _reason(short: str, code: int, said: str, budget: int) -> str:
     if any(word in said for word in _NO_MEMORY):
-        return f"model {short}: loaded it holds more than the budget of {budget // MB} MB"
+        allowed = f"the budget of {budget // MB} MB"
+        return f"model {short}: loaded it holds more than {allowed}, or scoring {FULL} rows takes more"
     lines = said.strip().splitlines()
     if code == REFUSED and lines:
         return lines[-1]
@@ -99,26 +109,35 @@ def _limit(more: int) -> None:
 
 
 def load_in_child(where: str, budget: int) -> None:
-    """Load the model in a folder; see the module."""
-    folder = Path(where)
+    """Load the model in a folder and try it; see the module."""
+    try:
+        _load(Path(where), budget)
+    except ModelRejected as e:
+        print(e, file=sys.stderr)
+        sys.exit(REFUSED)
+
+
+def _load(folder: Path, budget: int) -> None:
+    from headrace.models.package.axes import follow
+    from headrace.models.package.probes import probes
+    from headrace.models.package.proof import prove
     from headrace.models.package.scan import scan
     from headrace.models.score.session import ScoringModel
 
     manifest = ModelManifest.model_validate_json((folder / PACKAGE).read_text())
     package = Package(manifest, (folder / ONNX).read_bytes())
-    try:
-        check(package, Trust(**json.loads((folder / TRUST).read_text())))
-        _limit(SCAN_MEMORY)
-        scan(manifest.model_id, package.onnx)
-    except ModelRejected as e:
-        print(e, file=sys.stderr)
-        sys.exit(REFUSED)
+    trust = Trust(**json.loads((folder / TRUST).read_text()))
+    check(package, trust)
+    _limit(SCAN_MEMORY)
+    steps = scan(manifest.model_id, package.onnx, trust.operators)
+    tried = probes(manifest, FULL)
+    room = _ROOM + _COPIES * tried.rows.nbytes
     before = _memory()[1]
-    _limit(budget + _ROOM)
-    try:
-        model = ScoringModel(package, reference=True)
-    except ModelRejected as e:
-        print(e, file=sys.stderr)
-        sys.exit(REFUSED)
-    (folder / HELD).write_text(str(max(0, _memory()[1] - before)))
-    del model  # held until it was weighed
+    _limit(budget + room)
+    model = ScoringModel(package, reference=True)
+    held = max(0, _memory()[1] - before)
+    _limit(SCAN_MEMORY)
+    follow(manifest.model_id, package.onnx, steps, tried.rows)
+    _limit(max(0, budget - held) + room)
+    prove(model, tried)
+    (folder / HELD).write_text(str(held))

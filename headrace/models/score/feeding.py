@@ -17,6 +17,8 @@ from headrace.errors import ModelRejected
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 MOST_ROWS = 999_999
+FULL = 8_000
+"""Rows that a worker scores at a time, at most, unless its loop is given another batch."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
@@ -52,12 +52,12 @@ def runtime_fingerprint() -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def open_session(onnx: bytes) -> ort.InferenceSession:
-    """A session with the options that every score is made with."""
+def open_session(onnx: bytes, optimisation: ort.GraphOptimizationLevel = OPTIMISATION) -> ort.InferenceSession:
+    """A session with the options that every score is made with, or with less optimisation."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.inter_op_num_threads = THREADS
-    options.graph_optimization_level = OPTIMISATION
+    options.graph_optimization_level = optimisation
     options.log_severity_level = 4
     return ort.InferenceSession(onnx, options, providers=[PROVIDER])
 
@@ -82,7 +82,7 @@ class ScoringModel:
         try:
             self._session = open_session(package.onnx)
         except Exception as e:  # noqa: BLE001 - onnxruntime raises many kinds, none with a common base
-            raise ModelRejected(f"model {short}: onnxruntime refuses it: {_one_line(e)}") from None
+            raise ModelRejected(f"model {short}: onnxruntime refuses it: {one_line(e)}") from None
         found = [(i.name, i.type, _width(i.shape)) for i in self._session.get_inputs()]
         wanted = (package.manifest.inputs[0].name, "tensor(float)", len(package.manifest.features))
         if found != [wanted]:
@@ -95,7 +95,7 @@ class ScoringModel:
             for rows in _WARM_UP:
                 self._scored(np.zeros((rows, wanted[2]), dtype=np.float32))
         except Exception as e:  # noqa: BLE001 - see above
-            raise ModelRejected(f"model {short}: it cannot score a row of zeros: {_one_line(e)}") from None
+            raise ModelRejected(f"model {short}: it cannot score a row of zeros: {one_line(e)}") from None
         self._trees = None if reference or self._sort_by is None else self._small_trees(package.onnx)
 
     def score(self, rows: Matrix) -> Matrix:
@@ -110,6 +110,11 @@ class ScoringModel:
         if self._trees is not None:
             return self._trees.score(rows)
         return self._scored(rows)
+
+    def outputs(self, rows: Matrix) -> list[tuple[str, str, np.ndarray[Any, np.dtype[Any]]]]:
+        """Name, type and value of every output that the graph has, for ``rows`` as they come."""
+        made = self._session.run(None, {self._input: rows})
+        return [(o.name, o.type, np.asarray(v)) for o, v in zip(self._session.get_outputs(), made, strict=True)]
 
     def _scored(self, rows: Matrix) -> Matrix:
         """As :meth:`score`, by onnxruntime."""
@@ -153,7 +158,8 @@ def _width(shape: list[object]) -> object:
     return shape[1] if len(shape) == 2 else shape
 
 
-def _one_line(e: Exception) -> str:
+def one_line(e: Exception) -> str:
+    """What onnxruntime says, on one line of at most 300 characters."""
     return " ".join(str(e).split())[:300]
 
 
