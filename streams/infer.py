@@ -37,15 +37,17 @@ class Infer(Stateless):
 
     def process(self, batch: Chunk) -> Step:
         if not self._library.current:
-            return Step(consumed=0)
+            return Step(consumed=0, why="the decisions and models published so far are still being read")
         decoded = self._topics.codec("features").decode(batch.values)
         statuses = self._note_markers(batch, decoded)
         found = segments(batch, decoded, self._library.timeline)
-        stop = next((s.start for s in found if not self._ready(s)), len(batch))
+        lacking = next((s for s in found if not self._ready(s)), None)
+        stop = len(batch) if lacking is None else lacking.start
         if stop < len(batch):
             self._waiting_since.setdefault(batch.tp.partition, time.monotonic())
+        waits_for = "" if lacking is None else self._lacks(lacking)
         if stop == 0:
-            return Step(consumed=0)
+            return Step(consumed=0, why=waits_for)
         outputs = [status for status, place in statuses if place < stop]
         dead = [(p, Code(decoded.codes[p]).label, why) for p, why in decoded.reasons.items() if p < stop]
         scoring = Scoring(batch, decoded, self._model, self._topics.codec("predictions"))
@@ -57,7 +59,7 @@ class Infer(Stateless):
                 outputs.append(Output(self._topics.tp("predictions", batch.tp.partition), made.keys, made.values))
                 dead += [(p, "feature_not_finite", "a feature is NaN or infinite") for p in made.unfit]
             self._let_go(batch.tp.partition, segment.policy)
-        return Step([*outputs, *self._topics.dead(self.name, batch, sorted(dead))], consumed=stop)
+        return Step([*outputs, *self._topics.dead(self.name, batch, sorted(dead))], consumed=stop, why=waits_for)
 
     def tick(self) -> Step:
         events = self._library.events()
@@ -106,6 +108,17 @@ class Infer(Stateless):
         if segment.policy is None:
             return False
         return not [m for m in segment.policy.policy.models if self._library.model(m) is None]
+
+    def _lacks(self, segment: Segment) -> str:
+        """What a segment waits for."""
+        if segment.policy is None:
+            return "no model has been put in force yet: train one and approve it (headrace models list)"
+        marker = f"the policy of activation {segment.policy.activation_id}"
+        missing = [m for m in segment.policy.policy.models if self._library.model(m) is None]
+        for model in missing:
+            if (refused := self._library.refused(model)) is not None:
+                return f"{marker} names model {model[:12]}, which was rejected here: {refused}"
+        return f"{marker} names model {', '.join(m[:12] for m in missing)}, which is not loaded yet"
 
     def _let_go(self, partition: int, marked: PolicyInForce) -> None:
         """A partition has come to this policy: models that no partition needs any more go."""

@@ -69,7 +69,7 @@ class Forward(Stateless):
         if topic == "predictions":
             done = ready(self._topics, batch, decoded, "offset", self._scored[batch.tp.partition].reached)
         if done == 0:
-            return Step(consumed=0)
+            return Step(consumed=0, why="the features records of these have not been read yet")
         if done < len(batch):
             batch = batch.slice(0, done)
             decoded = self._topics.codec(topic).decode(batch.values)

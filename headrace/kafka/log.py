@@ -173,6 +173,9 @@ class GroupReader(Protocol):
     def ends(self) -> dict[TopicPartition, int]:
         """The ends of the partitions assigned, as the broker told them with the last records; asks nobody."""
 
+    def reached(self) -> dict[TopicPartition, int]:
+        """Where nothing was left to read, when that was last so: an offset past markers of transactions too."""
+
     def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Go on from these offsets with the partitions assigned, all of which must be named; they stay paused."""
 

@@ -325,6 +325,10 @@ class MemoryGroupReader:
     def ends(self) -> dict[TopicPartition, int]:
         return {tp: self._log.high_watermarks(tp.topic)[tp.partition] for tp in self.assigned}
 
+    def reached(self) -> dict[TopicPartition, int]:
+        with self._log.lock:
+            return {tp: at for tp, at in self._at.items() if at == len(self._log.entries.get(tp, ()))}
+
     def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._at = dict(offsets)
         self._paused = set(offsets)

@@ -23,6 +23,7 @@ CONSUMER = {
     "isolation.level": "read_committed",
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
     # Where a record is gone, jumping over it would lose it in silence.
     "auto.offset.reset": "error",
     "partition.assignment.strategy": "range",
@@ -49,7 +50,7 @@ class KafkaReader:
         *,
         committed: bool = True,
     ) -> None:
-        conf = {**CONSUMER, **_given(common), "group.id": READER_GROUP, "enable.partition.eof": True}
+        conf = {**CONSUMER, **_given(common), "group.id": READER_GROUP}
         if not committed:
             conf["isolation.level"] = "read_uncommitted"
         self._consumer = client(Consumer, conf)
@@ -94,6 +95,7 @@ class KafkaGroupReader:
     ) -> None:
         self._consumer = client(Consumer, {**CONSUMER, **_given(conf)})
         self._listener = listener
+        self._reached: dict[TopicPartition, int] = {}
         self._fetcher = transport.fetcher(self._consumer)
         self.metadata: object | None = None
         """Who this member was when it got its partitions; what it commits, it commits as that."""
@@ -102,6 +104,9 @@ class KafkaGroupReader:
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
         fetched = self._fetcher.poll(limit, timeout)
         for other in fetched.events:
+            if other.error.code() == KafkaError._PARTITION_EOF and other.tp is not None:
+                self._reached[other.tp] = other.offset
+                continue
             if other.error.code() == KafkaError._AUTO_OFFSET_RESET:
                 raise OffsetGone(f"{other.tp}: {other.error.str()}")
             raise_unless_passing(other.error)
@@ -126,7 +131,11 @@ class KafkaGroupReader:
                 found[TopicPartition(part.topic, part.partition)] = heard[1]
         return found
 
+    def reached(self) -> dict[TopicPartition, int]:
+        return dict(self._reached)
+
     def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self._reached.clear()
         # Not seek: it is refused for a partition whose fetching has not begun.
         parts = [KafkaPartition(tp.topic, tp.partition, at) for tp, at in offsets.items()]
         self._consumer.assign(parts)
@@ -164,6 +173,7 @@ def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
         "isolation.level",
         "enable.auto.commit",
         "enable.auto.offset.store",
+        "enable.partition.eof",
         "auto.offset.reset",
         "partition.assignment.strategy",
     }

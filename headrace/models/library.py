@@ -126,6 +126,10 @@ class ModelLibrary:
                 self._asked[model_id] = None
         return found
 
+    def refused(self, model_id: str) -> str | None:
+        """Why a model was rejected here; None: it was not."""
+        return self._rejected.get(model_id)
+
     def keep_only(self, model_ids: Iterable[str]) -> None:
         """Let go of models that are neither among these nor wanted."""
         with self._lock:

@@ -27,7 +27,7 @@ from headrace.worker.bisecting import process_bisecting
 from headrace.worker.footing import Accepted, Footing
 from headrace.worker.processor import Figure, Processor, Step
 from headrace.worker.rebuild import Rebuild
-from headrace.worker.status import LoopStatus, count
+from headrace.worker.status import LoopStatus, Waiting, count, dead_in
 from headrace.worker.transactions import Transactions
 
 log = logging.getLogger("headrace.loop")
@@ -155,6 +155,7 @@ class ExactlyOnceLoop:
 
     def turn(self) -> None:
         """One round: read, process, perhaps commit. Waits a moment where there is nothing to do."""
+        self.status.turned = time.monotonic()
         try:
             self._transactions.commit_if_due()
             chunks = self._polled()
@@ -219,6 +220,7 @@ class ExactlyOnceLoop:
     def _forget(self) -> None:
         self._assigned = set()
         self._waiting.clear()
+        self.status.waiting.clear()
         self._paused.clear()
         self._read.clear()
         self._transactions.start_at({})
@@ -271,6 +273,7 @@ class ExactlyOnceLoop:
         """Look where the partitions go on, and whether all that this needs is there."""
         tps = sorted(self._assigned)
         self._waiting.clear()
+        self.status.waiting.clear()
         self._paused.clear()
         self.status.ready = False
         starts = self._footing.starts(tps, self._group.committed(tps), self._read)
@@ -334,10 +337,21 @@ class ExactlyOnceLoop:
             self._slow_until[chunk.tp] = chunk.next_offset
         for step in steps:
             self._transactions.perform(step)
+        if done:
+            self.status.recent.note(done, dead_in(steps))
         if done < len(chunk):
+            self._note_waiting(chunk.tp, steps[-1].why if steps else "")
             self._hold(chunk.slice(done))
+        else:
+            self.status.waiting.pop(chunk.tp, None)
         if done:
             self._advance(chunk, done)
+
+    def _note_waiting(self, tp: TopicPartition, why: str) -> None:
+        before = self.status.waiting.get(tp)
+        if why and (before is None or before.why != why):
+            log.info("%s waits: %s", tp, why)
+            self.status.waiting[tp] = Waiting(why, time.monotonic() if before is None else before.since)
 
     def _hold(self, rest: Chunk) -> None:
         before = self._waiting.get(rest.tp)
@@ -423,6 +437,8 @@ class ExactlyOnceLoop:
         if now >= self._ends_due:
             self._ends_due = now + ENDS_S
             self.status.ends = self._group.ends()
+            done = {tp for tp, at in self.status.positions.items() if at == self._read.get(tp)}
+            self.status.reached = {tp: at for tp, at in self._group.reached().items() if tp in done}
             if any(end < self.status.positions.get(tp, 0) for tp, end in self.status.ends.items()):
                 self._footing.doubt()  # one ends before what was read of it
 

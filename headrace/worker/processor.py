@@ -20,12 +20,14 @@ class Step:
         outputs: records to write.
         consumed: how many records of the batch, from its start, are done with. Fewer than all: the processor
             waits for something (a model, a child process); the partition pauses and the rest comes again.
+        why: what it waits for, where it does not take the whole batch; shown on /health.
         tracked: where given, called with the offsets of ``outputs``; what it returns joins the transaction.
     """
 
     outputs: Sequence[Output] = ()
     consumed: int | None = None
     tracked: Tracked | None = field(default=None)
+    why: str = ""
 
 
 IDLE = Step()

@@ -1,4 +1,4 @@
-"""A processor as a service: /health and /metrics over HTTP, structured log lines, a clean end on SIGTERM."""
+"""A processor as a service: its state and metrics over HTTP, structured log lines, a clean end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
@@ -21,6 +22,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 from pythonjsonlogger.json import JsonFormatter
 
 from headrace.kafka.log import TopicPartition
+from headrace.worker.health import STALL_S, Watchdog, health, not_ready, stalled
 from headrace.worker.loop import ExactlyOnceLoop
 from headrace.worker.processor import Figure
 from headrace.worker.status import Histogram, LoopStatus
@@ -78,8 +80,9 @@ class StatusCollector:
         yield self._counter("aborts", "Transactions given up.", "", {"": s.aborts})
         yield self._counter("failures", "Records on which the processor's own code failed.", "", {"": s.failures})
         yield self._gauge("ready", "1 when partitions are assigned and flowing.", float(s.ready and not s.paused))
+        yield self._waiting()
         yield self._partitions("position", "Offset to be read next.", s.positions)
-        yield self._partitions("lag", "Offsets still to be read, markers of transactions among them.", s.lag())
+        yield self._partitions("lag", "Records still to come; while there are some, with transaction markers.", s.lag())
         yield self._histogram("batch_records", "Records of a batch.", s.batches)
         yield self._histogram("process_seconds", "Time on a batch.", s.process_s)
         yield self._histogram("commit_seconds", "Time of a commit.", s.commit_s)
@@ -102,6 +105,14 @@ class StatusCollector:
             family.add_metric([*self._labels.values(), tp.topic, str(tp.partition)], at)
         return family
 
+    def _waiting(self) -> Metric:
+        doc = "How long a partition's records have waited for what the processor lacks."
+        family = GaugeMetricFamily("headrace_waiting_seconds", doc, labels=[*self._labels, "topic", "partition", "why"])
+        for tp, waiting in dict(self._status.waiting).items():
+            where = [*self._labels.values(), tp.topic, str(tp.partition), waiting.why]
+            family.add_metric(where, time.monotonic() - waiting.since)
+        return family
+
     def _histogram(self, name: str, doc: str, histogram: Histogram) -> Metric:
         family = HistogramMetricFamily(f"headrace_{name}", doc, labels=list(self._labels))
         family.add_metric(list(self._labels.values()), histogram.cumulative(), histogram.total)
@@ -118,15 +129,16 @@ class StatusCollector:
         return families.values()
 
 
-def health(status: LoopStatus) -> dict[str, str]:
-    """What /health says: ``ready``, ``starting``, or ``paused`` and why."""
-    if status.paused:
-        return {"status": "paused", "why": status.paused}
-    return {"status": "ready" if status.ready else "starting", "why": ""}
+def serve_status(
+    loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: int, stall_s: float = STALL_S
+) -> ThreadingHTTPServer:
+    """Serve in a thread, on port 0 on any free one:
 
-
-def serve_status(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: int) -> ThreadingHTTPServer:
-    """Serve /health (200 when ready, else 503) and /metrics (OpenMetrics) in a thread. Port 0: any free one."""
+    - ``/livez``: 200 while the loop goes round, 503 once it has not for ``stall_s`` seconds;
+    - ``/readyz``: 200 while records flow, 503 while none can;
+    - ``/health``: 200 when all is well, 503 when not, and what waits for what and since when, as JSON;
+    - ``/metrics``: OpenMetrics.
+    """
     status, registry = loop.status, CollectorRegistry()
     registry.register(StatusCollector(status, labels, loop.figures))
 
@@ -136,11 +148,13 @@ def serve_status(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port:
                 self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))  # type: ignore[no-untyped-call]
             elif self.path == "/health":
                 said = health(status)
-                self._answer(
-                    200 if said["status"] == "ready" else 503, "application/json", json.dumps(said | labels).encode()
-                )
+                well = said["status"] == "ready"
+                self._answer(200 if well else 503, "application/json", json.dumps(said | labels).encode())
+            elif self.path in ("/livez", "/readyz"):
+                fault = stalled(status, stall_s) if self.path == "/livez" else not_ready(status)
+                self._answer(503 if fault else 200, "text/plain", f"{fault or 'ok'}\n".encode())
             else:
-                self._answer(404, "text/plain", b"there is /health and /metrics\n")
+                self._answer(404, "text/plain", b"there is /livez, /readyz, /health and /metrics\n")
 
         def _answer(self, code: int, kind: str, body: bytes) -> None:
             self.send_response(code)
@@ -169,6 +183,7 @@ def run_service(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: 
         faulthandler.register(signal.SIGUSR1)
     server = serve_status(loop, labels, host, port)
     log.info("serving /health and /metrics on http://%s:%d", *server.server_address[:2])
+    Watchdog(loop.status, STALL_S).start()
     # Imports leave half a million objects that never go: keep the collector from walking them again and again.
     gc.collect()
     gc.freeze()

@@ -101,7 +101,7 @@ class Monitor(Stateless):
             return self._take_features(batch, decoded)
         done = self._ready(topic, batch, decoded)
         if done == 0:
-            return Step(consumed=0)
+            return Step(consumed=0, why="the features records of these have not been read yet")
         if done < len(batch):
             batch = batch.slice(0, done)
             decoded = self._topics.codec(topic).decode(batch.values)
