@@ -93,6 +93,7 @@ def _one(
     from headrace.client.connect import open_topics
     from headrace.runner.processors import WorkerContext, build, processor_spec
     from headrace.topics.retention import check_retention
+    from headrace.worker.renewal import credential_files
     from headrace.worker.service import log_lines, run_service, worker_name
 
     worker = name or worker_name(processor)
@@ -101,8 +102,11 @@ def _one(
     topics = open_topics(pipeline, settings, worker)
     check_retention(topics.log, topics.pipeline, processor_spec(processor).reads)
     context = WorkerContext(topics, topics.log, settings, pipeline, worker)
-    loop = build(processor, context, commit_interval)
-    run_service(loop, {"pipeline": topics.pipeline.name, "processor": processor, "worker": worker}, host, port)
+    labels = {"pipeline": topics.pipeline.name, "processor": processor, "worker": worker}
+    files = credential_files(settings.kafka)
+    while run_service(build(processor, context, commit_interval), labels, host, port, files):
+        topics = open_topics(pipeline, settings, worker)
+        context = WorkerContext(topics, topics.log, settings, pipeline, worker)
 
 
 def _accept(ctx: typer.Context, pipeline: str, processors: Iterable[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from confluent_kafka import KafkaError
 
@@ -39,7 +41,45 @@ REFUSED = {
     KafkaError._AUTHENTICATION,
     KafkaError.SASL_AUTHENTICATION_FAILED,
 }
+AT_THE_DOOR = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
+"""What a broker says to who has not come in yet. It may be of a moment: a broker that restarts, a secret or certificate
+being renewed."""
+PATIENCE_S = 60.0
+"""Seconds that a client which has been let in before goes on knocking."""
 UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+
+
+def refusal(what: str, error: KafkaError) -> ConfigError:
+    """Kafka refuses for good what a client asks; trying again is no use."""
+    if error.code() == KafkaError._SSL:
+        return ConfigError(f"{what}: no TLS with Kafka: {error.str()}: see ssl.ca.location and the ssl.* properties")
+    if error.code() in AT_THE_DOOR:
+        return ConfigError(f"{what}: Kafka refuses the credentials (sasl.username, sasl.password): {error.str()}")
+    return ConfigError(f"{what}: {error.str()}: this principal has no right to it (`headrace init` sets ACLs)")
+
+
+class Door:
+    """Tells a refusal of a moment from one that stays: who has never been let in, or not for long, is refused."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known = False
+        self._since: float | None = None
+
+    def open(self) -> None:
+        """The broker has answered."""
+        self._known, self._since = True, None
+
+    def passing(self, error: KafkaError) -> None:
+        """As :func:`raise_unless_passing`, but for what is said at the door."""
+        if error.code() not in AT_THE_DOOR:
+            raise_unless_passing(error)
+            return
+        now = self._clock()
+        self._since = self._since or now
+        if not self._known or now - self._since > PATIENCE_S:
+            raise refusal("Kafka", error)
+        log.warning("Kafka does not let this client in for now, knocking again: %s", error.str())
 
 
 def raise_unless_passing(error: KafkaError) -> None:
@@ -52,7 +92,7 @@ def raise_unless_passing(error: KafkaError) -> None:
     if error.code() in UNKNOWN:
         raise ConfigError(f"{error.str()}: run `headrace init PIPELINE` first")
     if error.code() in REFUSED:
-        raise ConfigError(f"{error.str()}: this principal has no right to it (`headrace init` sets ACLs)")
+        raise refusal("Kafka", error)
     if error.code() == KafkaError._MAX_POLL_EXCEEDED:
         log.warning("this member was too slow and has left the group: %s", error.str())
         return

@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from headrace.errors import OffsetGone, RecordsLost, Unavailable
 from headrace.kafka.acl import READER_GROUP
 from headrace.kafka.client import client
-from headrace.kafka.client_errors import raise_unless_passing
+from headrace.kafka.client_errors import Door
 from headrace.kafka.log import Chunk, Position, RebalanceListener, TopicPartition, not_there
 from headrace.kafka.transport import Transport
 
@@ -55,6 +55,7 @@ class KafkaReader:
             conf["isolation.level"] = "read_uncommitted"
         self._consumer = client(Consumer, conf)
         self._reached = dict(starts)
+        self._door = Door()
         self._fetcher = transport.fetcher(self._consumer)
         self._fetcher.direct(list(starts))
         self._consumer.assign([KafkaPartition(tp.topic, tp.partition, at) for tp, at in starts.items()])
@@ -69,7 +70,9 @@ class KafkaReader:
             elif other.tp is not None and other.error.code() == KafkaError._AUTO_OFFSET_RESET:
                 raise self._gone(other.tp, self._reached[other.tp])
             else:
-                raise_unless_passing(other.error)
+                self._door.passing(other.error)
+        if fetched.chunks:
+            self._door.open()
         return fetched.chunks
 
     def reached(self, tp: TopicPartition) -> int:
@@ -96,6 +99,7 @@ class KafkaGroupReader:
         self._consumer = client(Consumer, {**CONSUMER, **_given(conf)})
         self._listener = listener
         self._reached: dict[TopicPartition, int] = {}
+        self._door = Door()
         self._fetcher = transport.fetcher(self._consumer)
         self.metadata: object | None = None
         """Who this member was when it got its partitions; what it commits, it commits as that."""
@@ -109,7 +113,9 @@ class KafkaGroupReader:
                 continue
             if other.error.code() == KafkaError._AUTO_OFFSET_RESET:
                 raise OffsetGone(f"{other.tp}: {other.error.str()}")
-            raise_unless_passing(other.error)
+            self._door.passing(other.error)
+        if fetched.chunks:
+            self._door.open()
         return fetched.chunks
 
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
@@ -158,6 +164,7 @@ class KafkaGroupReader:
         # Nothing is fetched before a rewind says from where: a committed position may be gone.
         consumer.assign([])
         self.metadata = consumer.consumer_group_metadata()
+        self._door.open()
         self._listener.on_assigned(tps)
 
     def _revoked(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:

@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from headrace.errors import ConfigError, Fenced, HeadraceError, StackError, TransactionAborted, Unavailable
 from headrace.kafka.background_call import BackgroundCall
 from headrace.kafka.client import client
-from headrace.kafka.client_errors import UNKNOWN
+from headrace.kafka.client_errors import AT_THE_DOOR, REFUSED, UNKNOWN, refusal
 from headrace.kafka.log import LARGEST, GroupReader, Output, Position, TopicPartition
 from headrace.kafka.python_transport import PythonBatchWriter
 from headrace.kafka.transport import BatchWriter, Transport, columns
@@ -287,6 +287,8 @@ class KafkaWriter:
             self._conf["batch.size"] = USUAL_BATCH
             self._stale = True
             log.warning("%s: a topic's max.message.bytes is below a full batch, %d from here on", self._id, USUAL_BATCH)
+        if error.code() in REFUSED - AT_THE_DOOR:
+            return refusal(f"{self._id}: {what}", error)
         # A producer does not get over a fatal error; a new one does, unless Kafka refuses it for good.
         self._stale = self._stale or error.fatal()
         return TransactionAborted(f"{self._id}: {what} failed: {error.str()}")

@@ -97,10 +97,15 @@ class Watchdog:
         self._limit_s = limit_s
         self._end = end
         self._told = 0.0
+        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Look from now on."""
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
 
     def look(self) -> None:
         """Look once."""
@@ -117,6 +122,5 @@ class Watchdog:
             self._end(STALLED)
 
     def _run(self) -> None:
-        while True:
-            time.sleep(TURN_S)
+        while not self._stopped.wait(TURN_S):
             self.look()

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import FrameType
 
 from prometheus_client import CollectorRegistry
@@ -25,6 +26,7 @@ from headrace.kafka.log import TopicPartition
 from headrace.worker.health import STALL_S, Watchdog, health, not_ready, stalled
 from headrace.worker.loop import ExactlyOnceLoop
 from headrace.worker.processor import Figure
+from headrace.worker.renewal import Renewal
 from headrace.worker.status import Histogram, LoopStatus
 
 log = logging.getLogger("headrace.worker.service")
@@ -171,10 +173,25 @@ def serve_status(
     return server
 
 
-def run_service(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: int) -> None:
-    """Run a loop until SIGTERM or Ctrl-C, with its status served beside it."""
+def run_service(
+    loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: int, credentials: Iterable[Path] = ()
+) -> bool:
+    """Run a loop until SIGTERM or Ctrl-C, with its status served beside it.
+
+    Args:
+        loop: to run.
+        labels: of its metrics.
+        host, port: where its status is served.
+        credentials: files that its clients have read (certificates, keys): when one changes, the loop ends.
+
+    Returns:
+        Whether it ended because a file of ``credentials`` has changed, and is to be made again with new clients.
+    """
+    renewed = Renewal(credentials, loop.stop)
+    asked: list[int] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        asked.append(signum)  # nothing here may wait: a signal can come while another is handled
         loop.stop()
 
     signal.signal(signal.SIGTERM, stop)
@@ -183,7 +200,9 @@ def run_service(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: 
         faulthandler.register(signal.SIGUSR1)
     server = serve_status(loop, labels, host, port)
     log.info("serving /health and /metrics on http://%s:%d", *server.server_address[:2])
-    Watchdog(loop.status, STALL_S).start()
+    watchdog = Watchdog(loop.status, STALL_S)
+    watchdog.start()
+    renewed.start()
     # Imports leave half a million objects that never go: keep the collector from walking them again and again.
     gc.collect()
     gc.freeze()
@@ -192,5 +211,9 @@ def run_service(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: 
     try:
         loop.run()
     finally:
+        renewed.end()
+        watchdog.stop()
         server.shutdown()
+        server.server_close()
     log.info("stopped cleanly")
+    return renewed.seen and not asked

@@ -117,6 +117,19 @@ def test_a_producer_may_push_and_nothing_else(secured: Stack, platform: Platform
     writer.close()
 
 
+def test_a_right_that_is_missing_ends_a_transaction_with_one_line_and_is_not_tried_again(
+    secured: Stack, platform: Platform
+) -> None:
+    topics = platform.topics
+    writer = KafkaLog(settings_of(secured, "infer"), "infer").writer(f"{topics.pipeline.name}.infer.x")
+    writer.begin()
+    writer.write(Output(topics.tp("features"), [b"k"], [b"a forged marker"]))
+    with pytest.raises(ConfigError, match=r"uthorization failed.*no right to it"):
+        writer.commit()
+    writer.abort()
+    writer.close()
+
+
 def test_the_front_door_has_the_least_rights_in_each_room(
     secured: Stack, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
