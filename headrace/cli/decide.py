@@ -9,6 +9,7 @@ import typer
 
 from headrace.cli.connect import ByOption, ModelId, PipelineName, opened
 from headrace.cli.progress import waiting
+from headrace.cli.troubles import tell_troubles
 
 
 def train(
@@ -30,6 +31,7 @@ def train(
         f"next: `headrace run retrain {pipeline}` trains it and `headrace run govern {pipeline}` runs its gates; "
         f"`headrace models list {pipeline}` shows the model"
     )
+    tell_troubles(topics)
 
 
 def approve(

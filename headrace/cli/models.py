@@ -12,6 +12,7 @@ from headrace.cli.connect import JsonOption, ModelId, PipelineName, opened
 from headrace.cli.decide import approve, reject, rollback, train
 from headrace.cli.group import LightGroup
 from headrace.cli.progress import waiting
+from headrace.cli.troubles import tell_troubles
 from headrace.errors import ConfigError
 
 
@@ -48,6 +49,7 @@ def list_models(ctx: typer.Context, pipeline: PipelineName, as_json: JsonOption 
 
     console = Console()
     console.print(listed(topics.pipeline.name, views, console.width))
+    tell_troubles(topics)
 
 
 def show(ctx: typer.Context, pipeline: PipelineName, model: ModelId, as_json: JsonOption = False) -> None:

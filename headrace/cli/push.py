@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli.connect import PipelineName, opened
+from headrace.cli.troubles import tell_troubles
+from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,6 +68,8 @@ def push(
             sent += done.sent
     refusals.rest()
     typer.echo(f"{sent:,} events pushed, {refusals.count:,} rows refused")
+    with suppress(HeadraceError):  # a producer may have no right to look what became of earlier events
+        tell_troubles(opened(ctx, pipeline)[0])
     if refusals.count:
         typer.echo(f"next: `headrace dead list {pipeline} --stage push` lists them; mend the file and push those again")
         raise typer.Exit(1)

@@ -27,6 +27,7 @@ def screen(view: View, width: int) -> RenderableType:
     """Everything a view shows, for a terminal 80 columns wide or more."""
     parts: list[RenderableType] = [
         Text.assemble((view.pipeline, "bold"), f"  {view.at:%Y-%m-%d %H:%M:%S} UTC"),
+        *(Text(str(trouble), "bold red") for trouble in view.troubles),
         _flows(view),
         _models(view),
     ]

@@ -11,6 +11,7 @@ from headrace.governance.catalog import Governance
 from headrace.kafka.log import Chunk, Reader, TopicPartition
 from headrace.query.decisions import Decision, decision
 from headrace.query.lag import Gap, Lag
+from headrace.query.trouble import Trouble, troubles
 from headrace.query.watch.view import Flow, InForce, View, Windows
 from headrace.schema.records import DeadLetter, Metric, Record
 from headrace.topics.pipeline_topics import PipelineTopics
@@ -19,6 +20,7 @@ from headrace.topics.table import TOPICS
 MEASURES = ("log_loss", "auc", "brier", "calibration_error", "labels_missing", "predictions")
 """What is shown of a model's accuracy; a window counts once the first of them is there."""
 SHOWN = 12
+TROUBLES_S = 10.0
 READ = 10_000
 POLL_S = 0.02
 
@@ -47,6 +49,8 @@ class Watch:
         self._control["dead"] = topics.log.reader(ends)
         self._before: dict[str, tuple[float, dict[TopicPartition, int]]] = {}
         self._lag = Lag(topics.log)
+        self._troubles: list[Trouble] = []
+        self._troubles_due = 0.0
 
     def look(self) -> View:
         """The pipeline now.
@@ -69,8 +73,16 @@ class Watch:
             drift=self._windows.drift(),
             accuracy=self._windows.accuracy(MEASURES),
             decisions=list(reversed(self._decisions)),
+            troubles=self._troubled(),
             dead=dict(self._dead.most_common()),
         )
+
+    def _troubled(self) -> list[Trouble]:
+        """What goes wrong; looked for now and then, as it reads the last dead letters again."""
+        if time.monotonic() >= self._troubles_due:
+            self._troubles = troubles(self._topics)
+            self._troubles_due = time.monotonic() + TROUBLES_S
+        return self._troubles
 
     def close(self) -> None:
         """Let go of connections."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from headrace.query.decisions import Decision
+from headrace.query.trouble import Trouble
 from headrace.schema.records import Metric
 
 
@@ -79,6 +80,7 @@ class View:
     drift: list[Drifted] = field(default_factory=list)
     accuracy: list[Accuracy] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
     dead: dict[str, int] = field(default_factory=dict)
     """Stage and code of dead letters -> how many came since the watch began."""
 
