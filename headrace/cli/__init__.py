@@ -33,6 +33,7 @@ MODULES = {
     "push": ("push",),
     "run": ("run",),
     "watch": ("watch",),
+    "lag": ("lag",),
     "models": ("models",),
     "dead": ("dead",),
     "data": ("data",),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from headrace.kafka.log import Log, TopicPartition
+from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.topics.table import TOPICS
 
 NEAR = 1_000
 """Offsets of the largest gap whose records are counted; a larger one is told in offsets."""
@@ -24,25 +27,33 @@ class Lag:
 
     Args:
         log: the cluster.
+        near: offsets of the largest gap whose records are counted.
+        patience_s: seconds to read the gaps, at most.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, near: int = NEAR, patience_s: float = READ_S) -> None:
         self._log = log
+        self._near = near
+        self._patience_s = patience_s
         self._known: dict[Gap, int] = {}
 
     def of(self, gaps: Iterable[Gap]) -> dict[Gap, int]:
-        """Each gap's committed records, and offsets of transactions that are open. A gap of NEAR offsets or more is
-        its size.
+        """Each gap's committed records, and offsets of transactions that are open. A gap of ``near`` offsets or
+        more is its size.
 
         Raises:
             Unavailable: Kafka is away.
         """
         wanted = set(gaps)
-        small = {gap for gap in wanted if 0 < gap[2] - gap[1] < NEAR}
+        small = {gap for gap in wanted if 0 < gap[2] - gap[1] < self._near}
         self._known = {gap: count for gap, count in self._known.items() if gap in small}
         if unknown := small - self._known.keys():
             self._known |= self._counted(unknown)
         return {gap: self._known.get(gap, max(0, gap[2] - gap[1])) for gap in wanted}
+
+    def counted(self, gap: Gap) -> bool:
+        """Whether the records of a gap that was asked for last were counted."""
+        return gap in self._known or gap[2] <= gap[1]
 
     def _counted(self, gaps: set[Gap]) -> dict[Gap, int]:
         """The gaps that could be read in time, counted."""
@@ -72,7 +83,7 @@ class Lag:
         if not waiting:
             return offsets, read
         reader = self._log.reader({tp: starts[tp] for tp in waiting})
-        deadline = time.monotonic() + READ_S
+        deadline = time.monotonic() + self._patience_s
         try:
             while waiting and time.monotonic() < deadline:
                 for chunk in reader.poll(len(waiting) * NEAR, POLL_S):
@@ -82,3 +93,49 @@ class Lag:
         finally:
             reader.close()
         return offsets, read
+
+
+@dataclass(frozen=True)
+class GroupLag:
+    """What one processor's group has still to come.
+
+    Attributes:
+        records: still to come, all partitions together; offsets of those that were not counted.
+        offsets: between what is committed and the ends, markers of transactions and aborted records among them.
+        counted: whether every partition's records were counted.
+    """
+
+    processor: str
+    records: int
+    offsets: int
+    counted: bool
+
+
+FAR, PATIENCE_S = 100_000, 20.0
+"""Offsets of the largest gap that is counted where one asks once, and seconds to count all of them."""
+
+
+def group_lags(topics: PipelineTopics, processors: Iterable[str]) -> list[GroupLag]:
+    """What each processor's group has still to come; processors that never ran are left out.
+
+    Raises:
+        ConfigError: the pipeline has no topics on this cluster.
+        Unavailable: Kafka is away.
+    """
+    ends = {topics.topic(name): topics.log.high_watermarks(topics.topic(name)) for name in TOPICS}
+    gaps: dict[str, list[Gap]] = {}
+    for processor in processors:
+        committed = topics.log.committed(f"{topics.pipeline.name}.{processor}")
+        if committed:
+            gaps[processor] = [(tp, at, ends[tp.topic][tp.partition]) for tp, at in committed.items()]
+    lag = Lag(topics.log, FAR, PATIENCE_S)
+    found = lag.of(gap for of_one in gaps.values() for gap in of_one)
+    return [
+        GroupLag(
+            processor,
+            sum(found[gap] for gap in of_one),
+            sum(max(0, end - at) for _, at, end in of_one),
+            all(map(lag.counted, of_one)),
+        )
+        for processor, of_one in gaps.items()
+    ]

@@ -37,6 +37,7 @@ SCREENS = {
     "why": ("why", "shop", "c7"),
     "audit": ("audit", "shop"),
     "watch": ("watch", "shop", "--once", "--every", "0.1"),
+    "lag": ("lag", "shop"),
     "whatif": ("whatif", "shop", "{waiting}"),
 }
 CUT = {"watch"}
@@ -113,6 +114,16 @@ def test_nothing_is_to_come_where_every_record_was_read(shell: Shell) -> None:
         "infer": 0,
         "join": 0,
     }
+
+
+def test_lag_counts_records_and_not_the_markers_of_transactions(shell: Shell) -> None:
+    groups = {g["processor"]: g for g in json.loads(shell(80, "lag", "shop", "--json"))}
+    assert {name: groups[name]["records"] for name in ("preprocess", "infer", "join")} == {
+        "preprocess": 0,
+        "infer": 0,
+        "join": 0,
+    }
+    assert all(group["counted"] for group in groups.values())
 
 
 @pytest.mark.parametrize(
