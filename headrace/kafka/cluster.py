@@ -29,6 +29,7 @@ from headrace.kafka.acl import Rule
 from headrace.kafka.choice import choose_transport
 from headrace.kafka.client import client
 from headrace.kafka.client_errors import AWAY, REFUSED, UNKNOWN
+from headrace.kafka.fixed import refuse_fixed
 from headrace.kafka.log import (
     GroupReader,
     Position,
@@ -47,7 +48,7 @@ T = TypeVar("T")
 
 CALL_S = 10.0
 LEADER_S = 2.0
-_CONSUMERS_OWN = {*CONSUMER, "max.poll.interval.ms", "group.instance.id"}
+_CONSUMERS_OWN = {*CONSUMER, "group.protocol"}
 
 
 class KafkaLog:
@@ -56,9 +57,13 @@ class KafkaLog:
     Args:
         settings: bootstrap servers, and any librdkafka property for every client.
         client_id: name under which this process shows in the broker's logs and groups.
+
+    Raises:
+        ConfigError: a property is refused, by librdkafka or because exactly-once rests on another value.
     """
 
     def __init__(self, settings: Settings, client_id: str = "headrace") -> None:
+        refuse_fixed(settings.kafka)
         self._common: dict[str, Any] = {
             "bootstrap.servers": settings.bootstrap,
             "client.id": client_id,

@@ -49,7 +49,7 @@ class KafkaReader:
         *,
         committed: bool = True,
     ) -> None:
-        conf = {**CONSUMER, **_given(common), "group.id": READER_GROUP, "enable.partition.eof": True}
+        conf = {**CONSUMER, **common, "group.id": READER_GROUP, "enable.partition.eof": True}
         if not committed:
             conf["isolation.level"] = "read_uncommitted"
         self._consumer = client(Consumer, conf)
@@ -92,7 +92,7 @@ class KafkaGroupReader:
     def __init__(
         self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener, transport: Transport
     ) -> None:
-        self._consumer = client(Consumer, {**CONSUMER, **_given(conf)})
+        self._consumer = client(Consumer, {**CONSUMER, **conf})
         self._listener = listener
         self._fetcher = transport.fetcher(self._consumer)
         self.metadata: object | None = None
@@ -156,18 +156,6 @@ class KafkaGroupReader:
 
     def _lost(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
         self._listener.on_lost(named(parts))
-
-
-def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
-    """The user's own properties win over the platform's, but for those that exactly-once rests on."""
-    sacred = {
-        "isolation.level",
-        "enable.auto.commit",
-        "enable.auto.offset.store",
-        "auto.offset.reset",
-        "partition.assignment.strategy",
-    }
-    return {k: v for k, v in conf.items() if k not in sacred}
 
 
 def positions(committed: Sequence[KafkaPartition]) -> dict[TopicPartition, Position]:
