@@ -92,6 +92,7 @@ def _one(
 ) -> None:
     from headrace.client.connect import open_topics
     from headrace.runner.processors import WorkerContext, build, processor_spec
+    from headrace.topics.partitions import check_partitions
     from headrace.topics.retention import check_retention
     from headrace.worker.service import log_lines, run_service, worker_name
 
@@ -99,7 +100,9 @@ def _one(
     log_lines(worker)
     settings = connection(ctx).settings(processor)
     topics = open_topics(pipeline, settings, worker)
-    check_retention(topics.log, topics.pipeline, processor_spec(processor).reads)
+    spec = processor_spec(processor)
+    check_partitions(topics.log, topics.pipeline, (*spec.reads, *spec.writes))
+    check_retention(topics.log, topics.pipeline, spec.reads)
     context = WorkerContext(topics, topics.log, settings, pipeline, worker)
     loop = build(processor, context, commit_interval)
     run_service(loop, {"pipeline": topics.pipeline.name, "processor": processor, "worker": worker}, host, port)
