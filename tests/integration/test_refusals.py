@@ -104,9 +104,7 @@ def init(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Init:
     return run
 
 
-def test_init_with_more_replicas_than_brokers_names_topic_and_setting(
-    init: Init, unique: Callable[[str], str]
-) -> None:
+def test_init_with_more_replicas_than_brokers_names_topic_and_setting(init: Init, unique: Callable[[str], str]) -> None:
     name = unique("toy")
     _, error = init(name, HEADRACE_REPLICATION_FACTOR="3")
     assert isinstance(error, ConfigError)
