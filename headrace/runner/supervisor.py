@@ -18,8 +18,9 @@ from types import FrameType
 from typing import IO, Any
 
 from headrace import warm
-from headrace.config import Settings
+from headrace.config import RUN, Settings
 from headrace.errors import ConfigError
+from headrace.folders import private_folder
 from headrace.launch import command
 from headrace.runner.processors import PROCESSORS, processor_spec
 
@@ -189,7 +190,7 @@ class Supervisor:
         """Run until SIGTERM or Ctrl-C; then every worker finishes or gives up its open transaction."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self._file.parent)
         try:
             while not self._stopping:
                 for worker in self._workers:
@@ -283,13 +284,13 @@ def workers_of(given: Sequence[str], more: Sequence[str] = ()) -> dict[str, int]
 def status_file(state: Path, pipeline: str) -> Path:
     """Where this process, a supervisor of a pipeline, says how its workers are. A pipeline may have several."""
     safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in pipeline)
-    return state / "run" / f"{safe}-{os.getpid()}.json"
+    return state / RUN / f"{safe}-{os.getpid()}.json"
 
 
 def supervised(state: Path) -> list[dict[str, Any]]:
     """What the supervisors that run now say of their workers, as the status files of a state folder have it."""
     found = []
-    for file in sorted((state / "run").glob("*.json")):
+    for file in sorted((state / RUN).glob("*.json")):
         try:
             told: dict[str, Any] = json.loads(file.read_text())
             os.kill(int(told["pid"]), 0)
