@@ -233,6 +233,7 @@ def supervisor(
     settings: Settings,
     workers: Mapping[str, int],
     options: Sequence[str] = (),
+    ports: Sequence[int] = (),
     out: IO[str] = sys.stderr,
 ) -> Supervisor:
     """A supervisor of processors.
@@ -242,18 +243,18 @@ def supervisor(
         settings: where Kafka and the registry are, without a principal: each worker has its own.
         workers: processor -> how many workers.
         options: more options of ``headrace run``, for each.
+        ports: port of each worker's /health, in the order of ``workers``; 0 or none: it picks a free one.
         out: where log lines go.
     """
     lines = Log(out, out.isatty())
     environment = _environment(settings)
     # No other live worker has the name, and it stays when the worker is started again.
     stem = f"{socket.gethostname()}-{os.getpid()}"
+    named = [(p, f"{p}-{i}" if count > 1 else p) for p, count in workers.items() for i in range(count)]
     made = []
-    for processor, count in workers.items():
-        for i in range(count):
-            short = f"{processor}-{i}" if count > 1 else processor
-            run = ["run", processor, pipeline, "--worker-id", f"{short}-{stem}", *options]
-            made.append(Worker(short, processor, [sys.executable, "-m", "headrace", *run], environment, lines))
+    for (processor, short), port in zip(named, ports or [0] * len(named), strict=True):
+        run = ["run", processor, pipeline, "--worker-id", f"{short}-{stem}", "--port", str(port), *options]
+        made.append(Worker(short, processor, [sys.executable, "-m", "headrace", *run], environment, lines))
     return Supervisor(pipeline, made, status_file(settings.state, pipeline))
 
 

@@ -79,6 +79,6 @@ def check_partitions(log: Log, pipeline: Pipeline, names: Iterable[str]) -> None
     if fewer:
         told = ", ".join(f"{pipeline.topic(name)} {there[name]}" for name in fewer)
         raise ConfigError(
-            f"{pipeline.topic(most)} has {there[most]} partitions, and fewer have {told}: run `headrace init PIPELINE`, "
-            "which adds them"
+            f"{pipeline.topic(most)} has {there[most]} partitions, and fewer have {told}: "
+            "run `headrace init PIPELINE`, which adds them"
         )

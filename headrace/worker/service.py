@@ -20,6 +20,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pythonjsonlogger.json import JsonFormatter
 
+from headrace.errors import ConfigError
 from headrace.kafka.log import TopicPartition
 from headrace.worker.loop import ExactlyOnceLoop
 from headrace.worker.processor import Figure
@@ -126,7 +127,11 @@ def health(status: LoopStatus) -> dict[str, str]:
 
 
 def serve_status(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port: int) -> ThreadingHTTPServer:
-    """Serve /health (200 when ready, else 503) and /metrics (OpenMetrics) in a thread. Port 0: any free one."""
+    """Serve /health (200 when ready, else 503) and /metrics (OpenMetrics) in a thread. Port 0: any free one.
+
+    Raises:
+        ConfigError: the port is taken, or there is no such host.
+    """
     status, registry = loop.status, CollectorRegistry()
     registry.register(StatusCollector(status, labels, loop.figures))
 
@@ -152,7 +157,11 @@ def serve_status(loop: ExactlyOnceLoop, labels: dict[str, str], host: str, port:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer((host, port), Endpoint)
+    try:
+        server = ThreadingHTTPServer((host, port), Endpoint)
+    except OSError as e:
+        why = f"port {port} of {host}, for /health and /metrics: {e.strerror or e}; give another --port"
+        raise ConfigError(why) from None
     threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
     return server
 

@@ -41,7 +41,8 @@ def test_a_folder_of_somebody_else_is_told_and_used(
     tmp_path.joinpath("theirs").mkdir(mode=0o755)
     private_folder(tmp_path / "theirs")
     assert caplog.messages == [
-        f"{tmp_path / 'theirs'} can be entered by others (mode 755), and that cannot be changed: Operation not permitted"
+        f"{tmp_path / 'theirs'} can be entered by others (mode 755), and that cannot be changed: "
+        "Operation not permitted"
     ]
 
 

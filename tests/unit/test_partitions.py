@@ -78,6 +78,6 @@ def test_a_worker_does_not_start_where_its_topics_have_fewer_partitions_than_raw
 
 
 def test_a_worker_starts_where_only_raw_has_fewer_or_no_topic_is_keyed() -> None:
-    topics = topics_with({name: 4 for name in KEYED - {"raw"}})
+    topics = topics_with(dict.fromkeys(KEYED - {"raw"}, 4))
     check_partitions(topics.log, topics.pipeline, PREPROCESS)
     check_partitions(topics.log, topics.pipeline, ("models", "decisions"))

@@ -162,7 +162,7 @@ def test_no_such_schema_is_no_refusal(code: int) -> None:
     with registry_that_says({"/": (404, {"error_code": code, "message": "not found"})}) as (registry, _):
         assert registry.schema_of(7) is None
         with pytest.raises(
-            SchemaError, match="^subject s does not hold this schema: run `headrace init PIPELINE` first$"
+            SchemaError, match=r"^subject s does not hold this schema: run `headrace init PIPELINE` first$"
         ):
             registry.schema_id("s", SCHEMA)
 

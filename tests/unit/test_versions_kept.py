@@ -1,4 +1,4 @@
-"""Versions that git or DVC is told to ignore: said before anything is written; and nothing is listed that was not kept."""
+"""Versions that git or DVC ignores: said before anything is written; and nothing is listed that was not kept."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_the_line_that_ignores_versions_is_named_and_what_to_write_there_mends_i
     with pytest.raises(ConfigError) as caught:
         require_not_ignored(git, place)
     told = re.fullmatch(
-        rf"line 3 of {re.escape(str(git / file))} \({re.escape(pattern)}\) makes git ignore {place}/\*\.dvc, which stand "
-        r"for versions: (.+), or name another folder with --data\. Nothing was written",
+        rf"line 3 of {re.escape(str(git / file))} \({re.escape(pattern)}\) makes git ignore {place}/\*\.dvc, which "
+        r"stand for versions: (.+), or name another folder with --data\. Nothing was written",
         str(caught.value),
     )
     assert told is not None
@@ -113,7 +113,7 @@ def test_a_version_that_dvc_does_not_keep_is_not_listed(tmp_path: Path, monkeypa
     monkeypatch.setattr(dvc, "make_repository", lambda folder: None)
     monkeypatch.setattr(dvc, "add", refuses)
     folder = DataFolder(tmp_path / "data")
-    with pytest.raises(DataError, match="^dvc add failed$"):
+    with pytest.raises(DataError, match=r"^dvc add failed$"):
         frozen(folder)
     assert folder.versions("toy") == []
     assert [p for p in folder.path.rglob("*") if p.is_file() and p.name != ".lock"] == []
