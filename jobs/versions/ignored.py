@@ -71,7 +71,7 @@ def _by_dvc(repository: Path, folder: Path) -> _Rule | None:
 
 
 def _rule(top: Path, said: str) -> _Rule | None:
-    """The rule of the last line, which says ``FILE:LINE:PATTERN<tab>PATH``; None if there is none, or it lets through."""
+    """The rule of the last line, ``FILE:LINE:PATTERN<tab>PATH``; None if there is none, or it lets through."""
     found = re.findall(r"^(.+?):(\d+):(.*)\t", said, re.MULTILINE)
     if not found or found[-1][2].startswith("!"):
         return None
