@@ -23,6 +23,8 @@ SECURE, CLIENTS = "secure", "clients"
 """Folder of certificates and credentials in the state folder of a stack that asks who speaks, and that of clients."""
 ADMIN = "admin"
 """The principal of people and operators, who may do everything."""
+RUN = "run"
+"""Folder in the state folder in which supervisors say how their workers are."""
 KEYS, STACK_KEY = "keys", "stack"
 """Folder of keys in the state folder, and the name of the pair that the embedded stack makes."""
 

@@ -13,6 +13,7 @@ from elasticsearch import ApiError, Elasticsearch
 
 from headrace.config import Search
 from headrace.consumers.forward.opensearch import OpenSearchNode
+from headrace.consumers.forward.verdicts import mend, verdict
 from headrace.errors import ConfigError, HeadraceError, Unavailable
 
 TIMEOUT_S = 30.0
@@ -56,7 +57,7 @@ class Engine:
                 return self._client(OpenSearchNode)
         client.close()
         raise Unavailable(
-            f"{self._named} is neither Elasticsearch nor OpenSearch: to GET {path} it answers {found.meta.status} "
+            f"{self.named} is neither Elasticsearch nor OpenSearch: to GET {path} it answers {found.meta.status} "
             f"{_said(found.body)}"
         )
 
@@ -66,16 +67,20 @@ class Engine:
         try:
             yield
         except ApiError as e:
-            said = f"{self._named}, asked for {what}, answers {e.status_code}: {_said(e.body)}"
-            if e.status_code in (401, 403):
-                raise Unavailable(f"{said}; see HEADRACE_SEARCH__USERNAME, _PASSWORD and _API_KEY") from None
-            raise (Unavailable if e.status_code == 429 or e.status_code >= 500 else HeadraceError)(said) from None
+            said = f"{self.named}, asked for {what}, answers {e.status_code}: {_said(e.body)}"
+            error = e.body.get("error", e.body) if isinstance(e.body, dict) else e.body
+            if to_change := mend(error):
+                said += f"; {to_change}"
+            elif e.status_code in (401, 403):
+                said += "; see HEADRACE_SEARCH__USERNAME, _PASSWORD and _API_KEY"
+            passes = e.status_code in (401, 403, 429) or e.status_code >= 500 or verdict(error) == "engine"
+            raise (Unavailable if passes else HeadraceError)(said) from None
         except ConnectionTimeout:
-            raise Unavailable(f"{self._named} has not answered for {TIMEOUT_S:g} s") from None
+            raise Unavailable(f"{self.named} has not answered for {TIMEOUT_S:g} s") from None
         except NoConnection as e:
-            raise Unavailable(f"{self._named} cannot be reached: {e.message}") from None
+            raise Unavailable(f"{self.named} cannot be reached: {e.message}") from None
         except TransportError as e:
-            raise Unavailable(f"{self._named}: what came is no answer: {e}") from None
+            raise Unavailable(f"{self.named}: what came is no answer: {e}") from None
 
     def close(self) -> None:
         """Let go of connections."""
@@ -83,7 +88,7 @@ class Engine:
             self.client.close()
 
     @property
-    def _named(self) -> str:
+    def named(self) -> str:
         return f"search engine {self.url}"
 
     def _client(self, node: type[Urllib3HttpNode]) -> Elasticsearch:

@@ -64,9 +64,10 @@ class Connection:
         """The settings with these options on top; Kafka need not run.
 
         Raises:
-            ConfigError: a setting or a property is wrong.
+            ConfigError: a setting or a property is wrong, or one that exactly-once rests on.
         """
         from headrace.config import load_settings
+        from headrace.kafka.fixed import refuse_fixed
 
         settings = load_settings(bootstrap=self.kafka, registry_url=self.registry, state=self.state)
         given = dict(settings.kafka)
@@ -75,6 +76,7 @@ class Connection:
             if not equals:
                 raise ConfigError(f"-X {text}: give NAME=VALUE, e.g. -X security.protocol=SSL")
             given[name] = value
+        refuse_fixed(given)
         return settings.model_copy(update={"kafka": given})
 
     def settings(self, principal: str | None = None) -> Settings:

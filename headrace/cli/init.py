@@ -26,9 +26,13 @@ def init(
         ),
     ] = None,
 ) -> None:
-    """Create a pipeline's topics, schemas and ACLs. Safe to repeat."""
+    """Create a pipeline's topics, schemas and ACLs. Safe to repeat.
+
+    Keyed topics that have fewer partitions than another get as many; raw itself is left alone.
+    """
     from headrace.runner.processors import PROCESSORS
     from headrace.topics.acls import rules
+    from headrace.topics.partitions import add_missing_partitions, uneven
     from headrace.topics.retention import days, keep_long_enough
     from headrace.topics.table import TOPICS
 
@@ -37,6 +41,10 @@ def init(
         created = topics.init()
     existed = len(TOPICS) - len(created)
     typer.echo(f"{len(created)} topics created, {existed} existed before; schemas registered")
+    for topic, (had, has) in add_missing_partitions(topics.log, topics.pipeline).items():
+        typer.echo(f"{topic} had {had} partitions and now has {has}, as many as the keyed topic that has most")
+    for line in uneven(topics.log, topics.pipeline):
+        typer.echo(line)
     for topic, (kept, keeps) in keep_long_enough(topics.log, topics.pipeline).items():
         typer.echo(f"{topic} kept records for {days(kept)} and now keeps them for {days(keeps)}, as the horizons need")
     if acls is None:

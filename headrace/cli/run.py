@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -47,7 +48,14 @@ def run(
             help="Name of this worker, unique among live ones. A restart under the same name recovers at once.",
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of /health and /metrics; 0 picks a free one for each worker.")] = 0,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help="Port of /health and /metrics; several workers take the next ones. 0 picks a free one for each.",
+        ),
+    ] = 0,
     host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     commit_ms: Annotated[int, typer.Option(min=1, help="Commit at least this often, in milliseconds.")] = 100,
     accept_loss: Annotated[
@@ -75,6 +83,9 @@ def run(
             raise ConfigError("--with goes with all: headrace run all PIPELINE --with PROCESSOR")
         given = f"{processor}={workers[-1]}" if workers else f"{processor}=1"
         counts = {processor: workers_of([given])[processor]}
+    from headrace.runner.ports import ports_of
+
+    ports = ports_of(host, port, sum(counts.values()))
     if accept_loss:
         _accept(ctx, pipeline, counts)
     if processor != ALL and counts[processor] == 1:
@@ -82,16 +93,16 @@ def run(
         return
     if worker_id is not None:
         raise ConfigError("--worker-id names one worker; several get names of their own")
-    if port:
-        raise ConfigError("--port is for one worker; several pick free ones, and `headrace status` says which")
-    _several(ctx, pipeline, counts, ["--host", host, "--commit-ms", str(commit_ms)])
+    _several(ctx, pipeline, counts, ports, ["--host", host, "--commit-ms", str(commit_ms)])
 
 
 def _one(
     ctx: typer.Context, processor: str, pipeline: str, name: str | None, host: str, port: int, commit_interval: float
 ) -> None:
     from headrace.client.connect import open_topics
+    from headrace.runner.alone import kept_alone, wait_until_alone
     from headrace.runner.processors import WorkerContext, build, processor_spec
+    from headrace.topics.partitions import check_partitions
     from headrace.topics.retention import check_retention
     from headrace.worker.renewal import credential_files
     from headrace.worker.service import log_lines, run_service, worker_name
@@ -100,13 +111,23 @@ def _one(
     log_lines(worker)
     settings = connection(ctx).settings(processor)
     topics = open_topics(pipeline, settings, worker)
-    check_retention(topics.log, topics.pipeline, processor_spec(processor).reads)
+    spec = processor_spec(processor)
+    check_partitions(topics.log, topics.pipeline, (*spec.reads, *spec.writes))
+    check_retention(topics.log, topics.pipeline, spec.reads)
     context = WorkerContext(topics, topics.log, settings, pipeline, worker)
     labels = {"pipeline": topics.pipeline.name, "processor": processor, "worker": worker}
     files = credential_files(settings.kafka)
-    while run_service(build(processor, context, commit_interval), labels, host, port, files):
-        topics = open_topics(pipeline, settings, worker)
-        context = WorkerContext(topics, topics.log, settings, pipeline, worker)
+    again = True
+    while again:
+        group = context.group(processor)
+        if not spec.scales:
+            wait_until_alone(topics.log, group, worker)
+        loop = build(processor, context, commit_interval)
+        with nullcontext() if spec.scales else kept_alone(topics.log, group, worker, loop):
+            again = run_service(loop, labels, host, port, files)
+        if again:
+            topics = open_topics(pipeline, settings, worker)
+            context = WorkerContext(topics, topics.log, settings, pipeline, worker)
 
 
 def _accept(ctx: typer.Context, pipeline: str, processors: Iterable[str]) -> None:
@@ -127,10 +148,10 @@ def _accept(ctx: typer.Context, pipeline: str, processors: Iterable[str]) -> Non
             typer.echo(f"{name}: Kafka has all that it needs, nothing to accept", err=True)
 
 
-def _several(ctx: typer.Context, pipeline: str, counts: dict[str, int], options: list[str]) -> None:
+def _several(ctx: typer.Context, pipeline: str, counts: dict[str, int], ports: list[int], options: list[str]) -> None:
     from headrace.declare.find import find_pipeline
     from headrace.runner.supervisor import supervisor
 
     settings = connection(ctx).local().located()
     find_pipeline(pipeline, settings)  # a wrong name is told once and at once, not by each worker again and again
-    supervisor(pipeline, settings, counts, options).run()
+    supervisor(pipeline, settings, counts, options, ports).run()

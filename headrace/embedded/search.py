@@ -12,6 +12,7 @@ from headrace.embedded.java import JAVA, QUICK
 from headrace.embedded.ports import HOST
 from headrace.embedded.server import Server
 from headrace.embedded.state import StateFolder
+from headrace.folders import private_folder
 
 HEAP_MB = 512
 PROBE_S = 2.0
@@ -79,6 +80,7 @@ def _prepare(
     """Lay its folder out as it expects: settings, and the module beside a description of it. Data stays."""
     config, modules = home / "config", home / "modules"
     shutil.rmtree(modules, ignore_errors=True)
+    private_folder(home)
     for folder in (config, home / "plugins", modules / MODULE):
         folder.mkdir(parents=True, exist_ok=True)
     for jar in module:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from headrace.config import KEYS, SECURE, STACK_FILE, STACK_KEY
+from headrace.config import KEYS, RUN, SECURE, STACK_FILE, STACK_KEY
 from headrace.errors import StackError
+from headrace.folders import private_folder
 from headrace.keys import new_key
 
 LOCK_FILE = "stack.lock"
@@ -22,7 +23,7 @@ CLAIM_S = 1.0
 
 
 class StateFolder:
-    """A folder with ``kafka/``, ``registry/`` and ``search/`` (data), ``logs/``, and ``stack.lock``.
+    """A folder with ``kafka/``, ``registry/`` and ``search/`` (data), ``logs/``, and ``stack.lock``; its owner's alone.
 
     The lock file marks the folder as headrace's and names the process that uses it; the lock itself
     goes with that process, however it ends.
@@ -48,7 +49,8 @@ class StateFolder:
             StackError: a stack uses it, it is not headrace's, cannot be written, or its disk is full.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                private_folder(self.path)
             if not self._lock_file.exists() and any(self.path.iterdir()):
                 raise StackError(
                     f"{self.path} is not empty and was not made by headrace: name another folder with --state"
@@ -59,8 +61,8 @@ class StateFolder:
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
-            for folder in (self.kafka, self.registry, self.logs):
-                folder.mkdir(exist_ok=True)
+            for folder in (self.path, self.kafka, self.registry, self.logs, *self._others()):
+                private_folder(folder)
         except OSError as e:
             self.release()
             raise self.error(e) from e
@@ -79,7 +81,7 @@ class StateFolder:
     def broker(self, node: int) -> Path:
         """Folder of one broker of a cluster, there from now on."""
         folder = self.kafka if node == 1 else self.path / f"kafka-{node}"
-        folder.mkdir(exist_ok=True)
+        private_folder(folder)
         return folder
 
     def release(self) -> None:
@@ -107,7 +109,7 @@ class StateFolder:
         if self.search.exists():
             shutil.rmtree(self.search)
         for folder in (self.kafka, self.registry):
-            folder.mkdir()
+            private_folder(folder)
 
     def publish(self, description: Mapping[str, object]) -> None:
         """Write ``stack.json`` whole or not at all."""
@@ -124,6 +126,11 @@ class StateFolder:
         if e.errno == errno.ENOSPC:
             return StackError(f"no space left on the disk of {self.path}: free some, then start again")
         return StackError(f"the state folder {self.path} cannot be used: {e.strerror or e}. Name another with --state")
+
+    def _others(self) -> list[Path]:
+        """The folders of earlier starts, which may have made them for all to enter."""
+        named = (self.search, self.secure, self.path / KEYS, self.path / RUN)
+        return [*(folder for folder in named if folder.exists()), *self.path.glob("kafka-*")]
 
     def _wait_for(self, lock: IO[str]) -> None:
         deadline = time.monotonic() + CLAIM_S  # a look at owner() may hold it for a moment

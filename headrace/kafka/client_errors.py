@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError
 
-from headrace.errors import ConfigError, Fenced, StackError
+from headrace.errors import ConfigError, Fenced, HeadraceError, StackError
 
 log = logging.getLogger("headrace.kafka")
 
@@ -48,14 +48,36 @@ PATIENCE_S = 60.0
 """Seconds that a client which has been let in before goes on knocking."""
 UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 
+_ACLS = "this principal has no right to it (`headrace init` sets ACLs)"
+_MENDS = {
+    KafkaError.INVALID_REPLICATION_FACTOR: "set replication_factor (HEADRACE_REPLICATION_FACTOR, or headrace.toml) to "
+    "at most the number of brokers",
+    KafkaError.INVALID_PARTITIONS: "see `partitions` of the pipeline; Kafka adds partitions and takes none away",
+    KafkaError.INVALID_CONFIG: "the brokers do not take one of these properties",
+    KafkaError.TOPIC_EXCEPTION: "give the pipeline a name that Kafka takes: at most 200 letters, digits, '.', '_', '-'",
+    KafkaError.POLICY_VIOLATION: "the cluster's own policy refuses it: ask its operators, or make the topic as the "
+    "policy wants it and run the command again",
+    KafkaError.SECURITY_DISABLED: "this cluster has no ACLs: run `headrace init PIPELINE --no-acls`",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "this principal may not change the cluster: use an operator's credentials",
+    KafkaError._SSL: "there is no TLS with it: see ssl.ca.location and the other ssl.* properties",
+    KafkaError._AUTHENTICATION: "see the credentials in HEADRACE_KAFKA, headrace.toml or -X",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "see the credentials in HEADRACE_KAFKA, headrace.toml or -X",
+}
+"""What to do about a refusal, where Kafka's own words do not say."""
 
-def refusal(what: str, error: KafkaError) -> ConfigError:
-    """Kafka refuses for good what a client asks; trying again is no use."""
-    if error.code() == KafkaError._SSL:
-        return ConfigError(f"{what}: no TLS with Kafka: {error.str()}: see ssl.ca.location and the ssl.* properties")
-    if error.code() in AT_THE_DOOR:
-        return ConfigError(f"{what}: Kafka refuses the credentials (sasl.username, sasl.password): {error.str()}")
-    return ConfigError(f"{what}: {error.str()}: this principal has no right to it (`headrace init` sets ACLs)")
+
+def refusal(what: str, error: KafkaError) -> HeadraceError:
+    """The error of a request that Kafka refuses.
+
+    Args:
+        what: was asked for: the topic (group, rule), and every property and value of the request.
+        error: Kafka's answer.
+    """
+    why = error.str().rstrip(". ")
+    mend = _MENDS.get(error.code()) or (_ACLS if error.code() in REFUSED else "")
+    if not mend:
+        return StackError(f"Kafka refused {what}: {why}")
+    return ConfigError(f"Kafka refused {what}: {why}; {mend}")
 
 
 class Door:
@@ -78,7 +100,7 @@ class Door:
         now = self._clock()
         self._since = self._since or now
         if not self._known or now - self._since > PATIENCE_S:
-            raise refusal("Kafka", error)
+            raise refusal("to let this client in", error)
         log.warning("Kafka does not let this client in for now, knocking again: %s", error.str())
 
 
@@ -92,7 +114,7 @@ def raise_unless_passing(error: KafkaError) -> None:
     if error.code() in UNKNOWN:
         raise ConfigError(f"{error.str()}: run `headrace init PIPELINE` first")
     if error.code() in REFUSED:
-        raise refusal("Kafka", error)
+        raise ConfigError(f"{error.str()}: {_ACLS}")
     if error.code() == KafkaError._MAX_POLL_EXCEEDED:
         log.warning("this member was too slow and has left the group: %s", error.str())
         return

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -24,11 +25,12 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from headrace.config import Settings
-from headrace.errors import ConfigError, StackError, Unavailable
+from headrace.errors import ConfigError, Unavailable
 from headrace.kafka.acl import Rule
 from headrace.kafka.choice import choose_transport
 from headrace.kafka.client import client
-from headrace.kafka.client_errors import AWAY, REFUSED, UNKNOWN
+from headrace.kafka.client_errors import AWAY, REFUSED, UNKNOWN, refusal
+from headrace.kafka.fixed import refuse_fixed
 from headrace.kafka.log import (
     GroupReader,
     Position,
@@ -47,7 +49,7 @@ T = TypeVar("T")
 
 CALL_S = 10.0
 LEADER_S = 2.0
-_CONSUMERS_OWN = {*CONSUMER, "max.poll.interval.ms", "group.instance.id"}
+_CONSUMERS_OWN = {*CONSUMER, "group.protocol"}
 
 
 class KafkaLog:
@@ -56,9 +58,13 @@ class KafkaLog:
     Args:
         settings: bootstrap servers, and any librdkafka property for every client.
         client_id: name under which this process shows in the broker's logs and groups.
+
+    Raises:
+        ConfigError: a property is refused, by librdkafka or because exactly-once rests on another value.
     """
 
     def __init__(self, settings: Settings, client_id: str = "headrace") -> None:
+        refuse_fixed(settings.kafka)
         self._common: dict[str, Any] = {
             "bootstrap.servers": settings.bootstrap,
             "client.id": client_id,
@@ -77,26 +83,26 @@ class KafkaLog:
         self._admin = client(AdminClient, {k: v for k, v in self._writing.items() if k not in PRODUCER})
 
     def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> list[str]:
-        there = set(self._call(lambda: self._admin.list_topics(timeout=CALL_S)).topics)
-        new = [
-            NewTopic(name, num_partitions=n, replication_factor=self._replication, config=dict(config))
-            for name, (n, config) in topics.items()
-            if name not in there
-        ]
-        for future in self._admin.create_topics(new).values() if new else ():
-            self._result(future, ignore={KafkaError.TOPIC_ALREADY_EXISTS})
-        self._until_known({t.topic: t.num_partitions for t in new})
-        return [t.topic for t in new]
+        there = set(self._call("the list of topics", lambda: self._admin.list_topics(timeout=CALL_S)).topics)
+        missing = {name: wanted for name, wanted in topics.items() if name not in there}
+        asked = {name: self._asked_topic(name, n, config) for name, (n, config) in missing.items()}
+        for name, future in self._creating(missing).items():
+            self._result(asked[name], future, ignore={KafkaError.TOPIC_ALREADY_EXISTS})
+        self._until_known({name: n for name, (n, _) in missing.items()})
+        return list(missing)
 
     def add_partitions(self, topic: str, count: int) -> None:
-        for future in self._admin.create_partitions([NewPartitions(topic, count)]).values():
-            self._result(future)
+        what = f"partitions = {count} of topic {topic}"
+        asked = self._call(what, lambda: self._admin.create_partitions([NewPartitions(topic, count)]))
+        for future in asked.values():
+            self._result(what, future)
         self._until_known({topic: count})
 
     def partitions(self, topic: str) -> int:
-        found = self._call(lambda: self._admin.list_topics(topic, timeout=CALL_S)).topics[topic]
+        told = self._call(f"the partitions of {topic}", lambda: self._admin.list_topics(topic, timeout=CALL_S))
+        found = told.topics[topic]
         if found.error is not None and found.error.code() in REFUSED:
-            raise ConfigError(f"{topic}: {found.error.str()} (`headrace init` sets ACLs)")
+            raise refusal(f"the partitions of {topic}", found.error)
         if found.error is not None and found.error.code() not in UNKNOWN:
             raise Unavailable(f"Kafka does not tell of topic {topic} for now: {found.error.str()}")
         if not found.partitions:
@@ -122,7 +128,7 @@ class KafkaLog:
     def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
         asked = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=CALL_S)
         try:
-            return {topic: str(self._result(future).topic_id) for topic, future in asked.items()}
+            return {t: str(self._result(f"the id of topic {t}", future).topic_id) for t, future in asked.items()}
         except Unavailable:
             for topic in topics:
                 self.partitions(topic)  # says it where one is not there
@@ -131,24 +137,20 @@ class KafkaLog:
     def retention(self, topic: str) -> timedelta | None:
         self.partitions(topic)
         asked = ConfigResource(ResourceType.TOPIC, topic)
-        found = self._result(self._admin.describe_configs([asked], request_timeout=CALL_S)[asked])
+        future = self._admin.describe_configs([asked], request_timeout=CALL_S)[asked]
+        found = self._result(f"the properties of topic {topic}", future)
         return kept_for({name: entry.value for name, entry in found.items()})
 
     def keep_for(self, topic: str, span: timedelta) -> None:
-        changed = ConfigResource(
-            ResourceType.TOPIC,
-            topic,
-            incremental_configs=[
-                ConfigEntry(
-                    "retention.ms", str(span // timedelta(milliseconds=1)), incremental_operation=AlterConfigOpType.SET
-                )
-            ],
-        )
-        self._result(self._admin.incremental_alter_configs([changed], request_timeout=CALL_S)[changed])
+        name, value = "retention.ms", str(span // timedelta(milliseconds=1))
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        changed = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        future = self._admin.incremental_alter_configs([changed], request_timeout=CALL_S)[changed]
+        self._result(f"{name} = {value} of topic {topic}", future)
 
     def members(self, group: str) -> set[str]:
         future = self._admin.describe_consumer_groups([group], request_timeout=CALL_S)[group]
-        found = self._result(future, ignore={KafkaError.GROUP_ID_NOT_FOUND})
+        found = self._result(f"the members of group {group}", future, ignore={KafkaError.GROUP_ID_NOT_FOUND})
         return {m.client_id for m in found.members} if found else set()
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
@@ -157,7 +159,7 @@ class KafkaLog:
     def positions(self, group: str) -> dict[TopicPartition, Position]:
         # A consumer is asked, of every partition there is: the admin client, which could list them, ends the whole
         # process where the group's coordinator is not the one it knew (librdkafka issue 5040).
-        topics = self._call(lambda: self._admin.list_topics(timeout=CALL_S)).topics
+        topics = self._call("the list of topics", lambda: self._admin.list_topics(timeout=CALL_S)).topics
         parts = [KafkaPartition(name, p) for name, topic in topics.items() for p in topic.partitions]
         # Uncommitted: not to wait for what an open transaction is about to move.
         conf = {**self._reading, "group.id": group, "isolation.level": "read_uncommitted", "enable.auto.commit": False}
@@ -170,7 +172,7 @@ class KafkaLog:
             return positions(answer)
 
         try:
-            return _patiently(lambda: self._call(ask))
+            return _patiently(lambda: self._call(f"the offsets of group {group}", ask))
         finally:
             consumer.close()
 
@@ -188,11 +190,12 @@ class KafkaLog:
             )
             for rule in rules
         ]
-        for future in self._admin.create_acls(bindings).values():
-            self._result(future)
+        asked = {binding: f"the ACL {_said(rule)}" for binding, rule in zip(bindings, rules, strict=True)}
+        for binding, future in self._admin.create_acls(bindings).items():
+            self._result(asked[binding], future)
         # They hold when the broker tells of them, not yet when it has taken them.
         deadline = time.monotonic() + CALL_S
-        while not set(bindings) <= set(self._result(self._admin.describe_acls(_EVERY_ACL))):
+        while not set(bindings) <= set(self._result("the list of ACLs", self._admin.describe_acls(_EVERY_ACL))):
             if time.monotonic() > deadline:
                 raise Unavailable("Kafka does not show the ACLs it was given")
             time.sleep(0.05)
@@ -214,7 +217,7 @@ class KafkaLog:
         """Wait until the brokers tell of these topics' partitions: a created topic takes a moment to show."""
         deadline = time.monotonic() + CALL_S
         while True:
-            known = self._call(lambda: self._admin.list_topics(timeout=CALL_S)).topics
+            known = self._call("the list of topics", lambda: self._admin.list_topics(timeout=CALL_S)).topics
             if all(name in known and len(known[name].partitions) >= n for name, n in topics.items()):
                 return
             if time.monotonic() > deadline:
@@ -228,30 +231,54 @@ class KafkaLog:
 
         def ask() -> dict[int, int]:
             futures = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=CALL_S)
-            return {p.partition: self._result(f).offset for p, f in futures.items()}
+            return {
+                p.partition: self._result(f"offsets of {p.topic}[{p.partition}]", f).offset for p, f in futures.items()
+            }
 
         return _patiently(ask)
 
-    def _result(self, future: Future[T], ignore: set[int] | None = None) -> T:
-        return self._call(lambda: future.result(CALL_S * 3), ignore)
+    def _creating(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> dict[str, Future[None]]:
+        """Ask for topics; gives what is to be waited for."""
+        if not topics:
+            return {}
+        new = partial(NewTopic, replication_factor=self._replication)
+        made = [(name, n, dict(config)) for name, (n, config) in topics.items()]
+        return self._call(
+            f"{len(topics)} topics with replication_factor = {self._replication}",
+            lambda: self._admin.create_topics([new(name, n, config=config) for name, n, config in made]),
+        )
 
-    def _call(self, call: Callable[[], T], ignore: set[int] | None = None) -> T:
+    def _asked_topic(self, name: str, partitions: int, config: Mapping[str, str]) -> str:
+        """A topic that is asked for, in words: each property is named as the user sets it."""
+        wanted = {"partitions": partitions, "replication_factor": self._replication, **config}
+        return f"topic {name} with {', '.join(f'{k} = {v}' for k, v in wanted.items())}"
+
+    def _result(self, what: str, future: Future[T], ignore: set[int] | None = None) -> T:
+        return self._call(what, lambda: future.result(CALL_S * 3), ignore)
+
+    def _call(self, what: str, call: Callable[[], T], ignore: set[int] | None = None) -> T:
+        """Call the client; ``what`` is asked for, as a refusal names it."""
         try:
             return call()
         except KafkaException as e:
-            if ignore and e.args[0].code() in ignore:
+            error: KafkaError = e.args[0]
+            if ignore and error.code() in ignore:
                 return None  # type: ignore[return-value]
-            raise self._translated(e) from e
+            if error.code() in UNKNOWN:  # for a moment after a topic is made, some brokers do not know it
+                raise Unavailable(f"Kafka, asked for {what}: {error.str()}") from e
+            if error.code() in AWAY:
+                raise Unavailable(f"Kafka at {self._common['bootstrap.servers']} is away: {error.str()}") from e
+            raise refusal(what, error) from e
+        except (ValueError, OverflowError) as e:  # what the client itself refuses to ask for
+            raise ConfigError(f"{what} cannot be asked for: {e}") from e
         except TimeoutError as e:
             raise Unavailable(f"Kafka at {self._common['bootstrap.servers']} does not answer") from e
 
-    def _translated(self, e: KafkaException) -> Exception:
-        error: KafkaError = e.args[0]
-        if error.code() in AWAY or error.code() in UNKNOWN:
-            return Unavailable(f"Kafka at {self._common['bootstrap.servers']} is away: {error.str()}")
-        if error.code() in REFUSED:
-            return ConfigError(f"Kafka refused: {error.str()} (`headrace init` sets ACLs)")
-        return StackError(f"Kafka refused: {error.str()}")
+
+def _said(rule: Rule) -> str:
+    """A rule in words."""
+    of = f"{rule.kind.replace('_', ' ')} {rule.name}{'*' if rule.prefixed else ''}"
+    return f"'User:{rule.principal} may {rule.operation} {of}'"
 
 
 _RESOURCES = {

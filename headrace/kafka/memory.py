@@ -253,7 +253,7 @@ class MemoryLog:
 
     def append(self, tp: TopicPartition, entry: _Entry) -> int:
         if tp not in self.entries:
-            raise ConfigError(f"Kafka has no partition {tp}: run `headrace init PIPELINE` first")
+            raise ConfigError(f"Kafka has no partition {tp}: run `headrace init PIPELINE`, which adds it")
         if len(entry.key or b"") + len(entry.value or b"") > LARGEST:
             raise HeadraceError(f"a record for {tp} is over {LARGEST} bytes: make it smaller")
         self.entries[tp].append(entry)

@@ -50,7 +50,7 @@ class KafkaReader:
         *,
         committed: bool = True,
     ) -> None:
-        conf = {**CONSUMER, **_given(common), "group.id": READER_GROUP}
+        conf = {**CONSUMER, **common, "group.id": READER_GROUP}
         if not committed:
             conf["isolation.level"] = "read_uncommitted"
         self._consumer = client(Consumer, conf)
@@ -96,7 +96,7 @@ class KafkaGroupReader:
     def __init__(
         self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener, transport: Transport
     ) -> None:
-        self._consumer = client(Consumer, {**CONSUMER, **_given(conf)})
+        self._consumer = client(Consumer, {**CONSUMER, **conf})
         self._listener = listener
         self._reached: dict[TopicPartition, int] = {}
         self._door = Door()
@@ -172,19 +172,6 @@ class KafkaGroupReader:
 
     def _lost(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
         self._listener.on_lost(named(parts))
-
-
-def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
-    """The user's own properties win over the platform's, but for those that exactly-once rests on."""
-    sacred = {
-        "isolation.level",
-        "enable.auto.commit",
-        "enable.auto.offset.store",
-        "enable.partition.eof",
-        "auto.offset.reset",
-        "partition.assignment.strategy",
-    }
-    return {k: v for k, v in conf.items() if k not in sacred}
 
 
 def positions(committed: Sequence[KafkaPartition]) -> dict[TopicPartition, Position]:

@@ -298,7 +298,7 @@ class KafkaWriter:
             limit = int(self._conf["message.max.bytes"]) - RECORD_HEADER
             return HeadraceError(f"a record for {tp} is over {limit} bytes: make it smaller")
         if error.code() in UNKNOWN:
-            return ConfigError(f"Kafka has no partition {tp}: run `headrace init PIPELINE` first")
+            return ConfigError(f"Kafka has no partition {tp}: run `headrace init PIPELINE`, which adds it")
         return self._translated(f"write to {tp}", error)
 
     def _fenced(self, error: KafkaError) -> str:

@@ -18,8 +18,9 @@ from types import FrameType
 from typing import IO, Any
 
 from headrace import warm
-from headrace.config import Settings
+from headrace.config import RUN, Settings
 from headrace.errors import ConfigError
+from headrace.folders import private_folder
 from headrace.launch import command
 from headrace.runner.processors import PROCESSORS, processor_spec
 
@@ -189,7 +190,7 @@ class Supervisor:
         """Run until SIGTERM or Ctrl-C; then every worker finishes or gives up its open transaction."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self._file.parent)
         try:
             while not self._stopping:
                 for worker in self._workers:
@@ -232,6 +233,7 @@ def supervisor(
     settings: Settings,
     workers: Mapping[str, int],
     options: Sequence[str] = (),
+    ports: Sequence[int] = (),
     out: IO[str] = sys.stderr,
 ) -> Supervisor:
     """A supervisor of processors.
@@ -241,18 +243,18 @@ def supervisor(
         settings: where Kafka and the registry are, without a principal: each worker has its own.
         workers: processor -> how many workers.
         options: more options of ``headrace run``, for each.
+        ports: port of each worker's /health, in the order of ``workers``; 0 or none: it picks a free one.
         out: where log lines go.
     """
     lines = Log(out, out.isatty())
     environment = _environment(settings)
     # No other live worker has the name, and it stays when the worker is started again.
     stem = f"{socket.gethostname()}-{os.getpid()}"
+    named = [(p, f"{p}-{i}" if count > 1 else p) for p, count in workers.items() for i in range(count)]
     made = []
-    for processor, count in workers.items():
-        for i in range(count):
-            short = f"{processor}-{i}" if count > 1 else processor
-            run = ["run", processor, pipeline, "--worker-id", f"{short}-{stem}", *options]
-            made.append(Worker(short, processor, [sys.executable, "-m", "headrace", *run], environment, lines))
+    for (processor, short), port in zip(named, ports or [0] * len(named), strict=True):
+        run = ["run", processor, pipeline, "--worker-id", f"{short}-{stem}", "--port", str(port), *options]
+        made.append(Worker(short, processor, [sys.executable, "-m", "headrace", *run], environment, lines))
     return Supervisor(pipeline, made, status_file(settings.state, pipeline))
 
 
@@ -283,13 +285,13 @@ def workers_of(given: Sequence[str], more: Sequence[str] = ()) -> dict[str, int]
 def status_file(state: Path, pipeline: str) -> Path:
     """Where this process, a supervisor of a pipeline, says how its workers are. A pipeline may have several."""
     safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in pipeline)
-    return state / "run" / f"{safe}-{os.getpid()}.json"
+    return state / RUN / f"{safe}-{os.getpid()}.json"
 
 
 def supervised(state: Path) -> list[dict[str, Any]]:
     """What the supervisors that run now say of their workers, as the status files of a state folder have it."""
     found = []
-    for file in sorted((state / "run").glob("*.json")):
+    for file in sorted((state / RUN).glob("*.json")):
         try:
             told: dict[str, Any] = json.loads(file.read_text())
             os.kill(int(told["pid"]), 0)

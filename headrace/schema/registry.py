@@ -1,26 +1,50 @@
-"""The schema registry: Confluent wire format, ids cached for ever, an outage told apart from a 'no such schema'."""
+"""The schema registry: ids cached for ever; an outage, a refusal and a 'no such schema' told apart."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from time import monotonic
+from typing import Any, Protocol, TypeVar
 
 import httpx2 as httpx
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
+from confluent_kafka.schema_registry.error import OAuthTokenError, SchemaRegistryError
 
 from headrace.config import Settings
-from headrace.errors import ConfigError, SchemaError, Unavailable
+from headrace.errors import ConfigError, HeadraceError, SchemaError, Unavailable
 from headrace.schema.own import full_name
+
+T = TypeVar("T")
+log = logging.getLogger("headrace.registry")
 
 COMPATIBILITY = "BACKWARD_TRANSITIVE"
 TIMEOUT_S = 5.0
 ABREAST = 4
 """Subjects registered at once: each takes two requests, one after the other."""
-_NO_SUCH_SCHEMA = {40401, 40402, 40403}
-_INCOMPATIBLE = 409
+UNKNOWN_S = 30.0
+"""Seconds for which an id that the registry did not know is not asked again: damaged records have any id."""
+MOST_UNKNOWN = 100_000
+"""Unknown ids remembered at a time."""
+_NO_SUCH = {40401, 40402, 40403, 40408}
+"""The registry's codes for: no such subject, version, schema, and no compatibility set for the subject."""
+_UNAUTHORIZED, _FORBIDDEN, _INCOMPATIBLE, _UNPROCESSABLE = 401, 403, 409, 422
+_LATER = {408, 425, 429}
+_ENOUGH = {COMPATIBILITY, "FULL_TRANSITIVE"}
+_SETTING = "HEADRACE_REGISTRY or [registry] of headrace.toml"
+_CREDENTIALS = f"see basic.auth.user.info (or another credential) in {_SETTING}, and the rights of that user"
+_ADDRESS = "see --registry or HEADRACE_REGISTRY_URL, its path too"
+
+
+class _Refused(ConfigError):
+    """The registry refuses, and a repeat would be refused too."""
+
+    def __init__(self, message: str, status: int, code: int) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class Registry(Protocol):
@@ -45,31 +69,32 @@ def subject_of(topic: str, schema: dict[str, Any]) -> str:
 
 
 class ConfluentRegistry:
-    """A Confluent-compatible registry over HTTP. Methods raise Unavailable while it is away."""
+    """A Confluent-compatible registry over HTTP.
+
+    Raises (all methods): Unavailable while it is away; ConfigError where it refuses, or is no registry.
+
+    Raises:
+        ConfigError: the URL or a property of the client is wrong.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.url = settings.registry_url
         if not self.url.startswith(("http://", "https://")):
             raise ConfigError(f"registry URL {self.url!r}: give http://HOST:PORT or https://HOST:PORT")
-        self._client = SchemaRegistryClient(
-            {"url": self.url, "timeout": TIMEOUT_S, "max.retries": 0, **settings.registry}
-        )
+        try:
+            self._client = SchemaRegistryClient(
+                {"url": self.url, "timeout": TIMEOUT_S, "max.retries": 0, **settings.registry}
+            )
+        except (ValueError, TypeError, OSError) as e:
+            raise ConfigError(f"schema registry property refused: {e} (from {_SETTING})") from None
         self._by_id: dict[int, dict[str, Any]] = {}
+        self._unknown: dict[int, float] = {}
         self._ids: dict[tuple[str, str], int] = {}
 
     def register(self, subject: str, schema: dict[str, Any]) -> int:
-        try:
-            self._client.set_compatibility(subject, COMPATIBILITY)
-            return int(self._client.register_schema(subject, Schema(json.dumps(schema), "AVRO")))
-        except SchemaRegistryError as e:
-            if e.http_status_code == _INCOMPATIBLE:
-                raise SchemaError(
-                    f"subject {subject}: the new schema is not {COMPATIBILITY} with those registered before; "
-                    f"give added fields a default, or use a new pipeline name ({e.error_message})"
-                ) from None
-            raise self._away(e) from e
-        except (httpx.HTTPError, OSError) as e:
-            raise self._away(e) from e
+        self._secure_compatibility(subject)
+        given = Schema(json.dumps(schema), "AVRO")
+        return int(self._asked(f"to register subject {subject}", lambda: self._client.register_schema(subject, given)))
 
     def register_all(self, schemas: Sequence[tuple[str, dict[str, Any]]]) -> list[int]:
         with ThreadPoolExecutor(ABREAST, thread_name_prefix="register") as pool:
@@ -78,34 +103,95 @@ class ConfluentRegistry:
     def schema_id(self, subject: str, schema: dict[str, Any]) -> int:
         text = json.dumps(schema)
         if (subject, text) not in self._ids:
-            try:
-                found = self._client.lookup_schema(subject, Schema(text, "AVRO"))
-            except SchemaRegistryError as e:
-                if e.error_code in _NO_SUCH_SCHEMA or e.http_status_code == 404:
-                    raise SchemaError(
-                        f"subject {subject} does not hold this schema: run `headrace init PIPELINE` first"
-                    ) from None
-                raise self._away(e) from e
-            except (httpx.HTTPError, OSError) as e:
-                raise self._away(e) from e
+            given = Schema(text, "AVRO")
+            found = self._found(f"for subject {subject}", lambda: self._client.lookup_schema(subject, given))
+            if found is None:
+                raise SchemaError(f"subject {subject} does not hold this schema: run `headrace init PIPELINE` first")
             self._ids[subject, text] = int(found.schema_id or 0)
         return self._ids[subject, text]
 
     def schema_of(self, schema_id: int) -> dict[str, Any] | None:
-        if schema_id not in self._by_id:
-            try:
-                found = self._client.get_schema(schema_id)
-            except SchemaRegistryError as e:
-                if e.error_code in _NO_SUCH_SCHEMA or e.http_status_code == 404:
-                    return None
-                raise self._away(e) from e
-            except (httpx.HTTPError, OSError) as e:
-                raise self._away(e) from e
-            self._by_id[schema_id] = json.loads(str(found.schema_str))
+        if schema_id in self._by_id:
+            return self._by_id[schema_id]
+        now = monotonic()
+        if self._unknown.get(schema_id, now) > now:
+            return None
+        found = self._found(f"for schema {schema_id}", lambda: self._client.get_schema(schema_id))
+        if found is None:
+            if len(self._unknown) >= MOST_UNKNOWN:
+                self._unknown.clear()
+            self._unknown[schema_id] = now + UNKNOWN_S
+            return None
+        self._by_id[schema_id] = json.loads(str(found.schema_str))
         return self._by_id[schema_id]
 
+    def _secure_compatibility(self, subject: str) -> None:
+        """Have the registry refuse what headrace could not read; where it lets others alone set that, see that it is.
+
+        Raises:
+            ConfigError: it is not, or the registry refuses to set it for another reason.
+        """
+        what = f"to set the compatibility of subject {subject} to {COMPATIBILITY}"
+        try:
+            self._asked(what, lambda: self._client.set_compatibility(subject, COMPATIBILITY))
+        except _Refused as e:
+            if e.status != _FORBIDDEN:
+                raise
+            level = self._compatibility(subject)
+            if not level:
+                log.warning("%s. It cannot be read either: see that it is set, or records may become unreadable", e)
+            elif level not in _ENOUGH:
+                raise ConfigError(f"{e}. It is {level}: have it set") from None
+
+    def _compatibility(self, subject: str) -> str:
+        """The level that holds for a subject; empty where we may not know."""
+        what = f"for the compatibility of subject {subject}"
+        try:
+            own = self._found(what, lambda: self._client.get_compatibility(subject))
+            return str(own or self._asked(what, self._client.get_compatibility))
+        except _Refused:
+            return ""
+
+    def _found(self, what: str, ask: Callable[[], T]) -> T | None:
+        """Ask the registry; None where it says that there is no such thing."""
+        try:
+            return self._asked(what, ask)
+        except _Refused as e:
+            if e.code in _NO_SUCH:
+                return None
+            raise
+
+    def _asked(self, what: str, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except SchemaRegistryError as e:
+            raise self._translated(what, e) from None
+        except (httpx.HTTPError, OAuthTokenError, OSError) as e:
+            raise self._away(e) from e
+        except (ValueError, TypeError, AttributeError, KeyError):
+            raise ConfigError(f"{self._name}, asked {what}, does not answer as a registry: {_ADDRESS}") from None
+
+    def _translated(self, what: str, e: SchemaRegistryError) -> HeadraceError:
+        status, said = e.http_status_code, str(e.error_message)[:300]
+        if status >= 500 or status in _LATER:
+            return self._away(e)
+        if status == _INCOMPATIBLE:
+            return SchemaError(
+                f"{self._name}, asked {what}: the new schema is not {COMPATIBILITY} with those registered before; "
+                f"give added fields a default, or use a new pipeline name ({said})"
+            )
+        refused = f"{self._name}, asked {what}, refuses with {status}: {said}"
+        if status == _UNPROCESSABLE:
+            return SchemaError(refused)
+        mend = _CREDENTIALS if status in (_UNAUTHORIZED, _FORBIDDEN) else _ADDRESS
+        return _Refused(f"{refused}; {mend}", status, e.error_code)
+
+    @property
+    def _name(self) -> str:
+        return f"schema registry {self.url}"
+
     def _away(self, cause: Exception) -> Unavailable:
-        return Unavailable(f"schema registry {self.url} is away: {cause}")
+        return Unavailable(f"{self._name} is away: {cause}")
 
 
 class MemoryRegistry:

@@ -22,6 +22,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pythonjsonlogger.json import JsonFormatter
 
+from headrace.errors import ConfigError
 from headrace.kafka.log import TopicPartition
 from headrace.worker.health import STALL_S, Watchdog, health, not_ready, stalled
 from headrace.worker.loop import ExactlyOnceLoop
@@ -140,6 +141,9 @@ def serve_status(
     - ``/readyz``: 200 while records flow, 503 while none can;
     - ``/health``: 200 when all is well, 503 when not, and what waits for what and since when, as JSON;
     - ``/metrics``: OpenMetrics.
+
+    Raises:
+        ConfigError: the port is taken, or there is no such host.
     """
     status, registry = loop.status, CollectorRegistry()
     registry.register(StatusCollector(status, labels, loop.figures))
@@ -168,7 +172,11 @@ def serve_status(
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer((host, port), Endpoint)
+    try:
+        server = ThreadingHTTPServer((host, port), Endpoint)
+    except OSError as e:
+        why = f"port {port} of {host}, for /health and /metrics: {e.strerror or e}; give another --port"
+        raise ConfigError(why) from None
     threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
     return server
 

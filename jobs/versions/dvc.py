@@ -20,6 +20,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from headrace.errors import ConfigError, DataError
+from headrace.folders import private_folder
+from headrace.jobs.versions.ignored import require_not_ignored
 from headrace.jobs.versions.manifest import Summary
 
 META = "headrace"
@@ -64,6 +66,16 @@ def has_remote(folder: Path) -> bool:
     return True
 
 
+def require_kept(place: Path) -> None:
+    """See that DVC would keep versions in a folder, which need not exist.
+
+    Raises:
+        ConfigError: git or DVC is told to ignore them; the message says where.
+    """
+    if (there := repository(place)) is not None:
+        require_not_ignored(there, place)
+
+
 def make_repository(folder: Path) -> None:
     """Make a folder a DVC repository, where it is in none: elsewhere first, so that there is never half of one."""
     if repository(folder) is not None:
@@ -73,6 +85,7 @@ def make_repository(folder: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         (new / ".dvcignore").replace(folder / ".dvcignore")
     try:
+        private_folder(new / ".dvc")  # its cache holds what versions hold
         (new / ".dvc").rename(folder / ".dvc")
     except OSError:
         if repository(folder) is None:  # else another process was first

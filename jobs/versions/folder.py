@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from headrace.errors import ConfigError, DataError, VersionDamaged
+from headrace.folders import private_folder
 from headrace.jobs.versions import dvc
 from headrace.jobs.versions.manifest import ID_LENGTH, MANIFEST, Summary, load_manifest
 from headrace.schema.records import OffsetRange
@@ -114,6 +115,7 @@ class DataFolder:
         """
         if version.state == "in DVC":
             with self.writable():
+                self._make_private(version.pipeline)
                 dvc.pull(version.folder)
         return version.folder
 
@@ -126,7 +128,8 @@ class DataFolder:
         """
         place = self.place(pipeline, dataset)
         with self.writable():
-            place.mkdir(parents=True, exist_ok=True)
+            self._make_private(pipeline)
+            private_folder(place)
             with (place / ".lock").open("w") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,7 +139,7 @@ class DataFolder:
                     ) from None
                 writing = place / WRITING
                 shutil.rmtree(writing, ignore_errors=True)  # what one that was killed has left
-                writing.mkdir()
+                private_folder(writing)
                 try:
                     yield writing
                 finally:
@@ -157,6 +160,10 @@ class DataFolder:
             raise DataError(
                 f"the data folder {self.path} cannot be written: {what}; {mend} (--data FOLDER or HEADRACE_DATA_FOLDER)"
             ) from e
+
+    def _make_private(self, pipeline: str) -> None:
+        """See that only its owner enters the folder of a pipeline's versions, of earlier ones too."""
+        private_folder(self.path / pipeline)
 
     def _places(self, pipeline: str, dataset: str) -> list[Path]:
         found = {p.parent for p in self.path.glob(f"{pipeline}/{dataset}/*/{MANIFEST}")}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import headrace
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, DataError
 from headrace.jobs.hash_tree import HashTree, TreeBuilder, forest_root
 from headrace.jobs.versions import dvc
 from headrace.jobs.versions.folder import DataFolder
@@ -69,8 +70,8 @@ def snapshot(
         file_records: records of a Parquet file.
 
     Raises:
-        ConfigError: a range is not on the topic, there is nothing in them, DVC is not installed or has no remote to
-            push to. Nothing was written.
+        ConfigError: a range is not on the topic, there is nothing in them, DVC is not installed, has no remote to
+            push to, or is told to ignore the folder. Nothing was written.
         VersionDamaged: the version is there, and is not what it should be.
         DataError: the folder cannot be written, or DVC failed.
         Unavailable: Kafka or the registry is away.
@@ -79,6 +80,7 @@ def snapshot(
     dvc.require_dvc()
     if push:
         dvc.require_remote(folder.path)
+    dvc.require_kept(folder.place(topics.pipeline.name, dataset))
     topic = topics.topic(dataset)
     ranges = sorted(ranges, key=lambda r: r.partition)
     check_ranges(topics.log, topic, ranges)
@@ -92,11 +94,21 @@ def snapshot(
 
 
 def keep(folder: DataFolder, done: Snapshot, *, push: bool) -> None:
-    """Put a version under DVC where it is not yet, and push it where that is asked."""
+    """Put a version under DVC where it is not yet, and push it where that is asked.
+
+    Raises:
+        DataError: DVC does not keep it. One that was written for this is gone again.
+    """
     with folder.writable():
-        dvc.make_repository(folder.path)
-        if done.written or dvc.noted(dvc.tracked(done.folder)) is None:
-            dvc.add(done.folder, done.summary)
+        try:
+            dvc.make_repository(folder.path)
+            if done.written or dvc.noted(dvc.tracked(done.folder)) is None:
+                dvc.add(done.folder, done.summary)
+        except DataError:
+            if done.written:
+                shutil.rmtree(done.folder, ignore_errors=True)
+                dvc.tracked(done.folder).unlink(missing_ok=True)
+            raise
         if push:
             dvc.push(done.folder)
 

@@ -128,8 +128,8 @@ def test_a_call_that_never_returns_costs_the_transaction_and_not_the_writer(
         (lambda log: log, {"error_cb": "mine"}, "error_cb"),
         (lambda log: log.reader({}), {"fetch.wait.max.ms": "soon"}, "fetch.wait.max.ms"),
         (lambda log: log.group("g", ["t"], "m", Member), {"session.timeout.ms": "soon"}, "session.timeout.ms"),
-        (lambda log: log.writer("w"), {"acks": "1"}, "acks"),
-        (lambda log: log.sender("s"), {"acks": "1"}, "acks"),
+        (lambda log: log.writer("w"), {"batch.size": "soon"}, "batch.size"),
+        (lambda log: log.sender("s"), {"batch.size": "soon"}, "batch.size"),
     ],
 )
 def test_a_property_kafka_refuses_is_a_config_error(

@@ -222,3 +222,64 @@ def test_no_address_and_a_wrong_one_are_said_at_once() -> None:
         Engine(Search(url="localhost:9200"))
     with pytest.raises(Unavailable, match=r"^search engine http://127.0.0.1:9 cannot be reached: "):
         Engine(Search(url="http://127.0.0.1:9")).client.info()
+
+
+def test_documents_wait_for_an_ingest_pipeline_that_is_missing_and_arrive_once_it_is_named_no_more(
+    engine: Engine, shape: Shape
+) -> None:
+    sent = documents(shape, 20)
+    index = f"{shape.alias}.all"
+    route = route_to(engine.url, shape)
+    assert route.send(documents(shape, 1)) == []
+    engine.client.indices.put_settings(index=index, settings={"index.default_pipeline": "nope"})
+    with pytest.raises(Unavailable) as caught:
+        route.send(sent)
+    assert str(caught.value).endswith(
+        "pipeline with id [nope] does not exist; create it, or take index.default_pipeline and index.final_pipeline of "
+        "the index back"
+    )
+    assert held(engine, shape) == ["t-0-0"]
+    engine.client.indices.put_settings(index=index, settings={"index.default_pipeline": None})
+    assert route.send(sent) == []
+    assert held(engine, shape) == sent.ids
+    route.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "back", "mend"),
+    [
+        (
+            {"index.blocks.read_only_allow_delete": True},
+            {"index.blocks.read_only_allow_delete": None},
+            "make room on the engine's disks; then, if it stays, take index.blocks.read_only_allow_delete back",
+        ),
+        (
+            {"index.blocks.write": True},
+            {"index.blocks.write": None},
+            "take the block back (index.blocks.*, cluster.blocks.*)",
+        ),
+    ],
+)
+def test_documents_wait_for_an_index_that_is_blocked(
+    engine: Engine, shape: Shape, settings: dict[str, bool], back: dict[str, None], mend: str
+) -> None:
+    route, index = route_to(engine.url, shape), f"{shape.alias}.all"
+    assert route.send(documents(shape, 1)) == []
+    engine.client.indices.put_settings(index=index, settings=settings)
+    with pytest.raises(Unavailable) as caught:
+        route.send(documents(shape, 5))
+    assert str(caught.value).endswith(f"; {mend}")
+    engine.client.indices.put_settings(index=index, settings=back)
+    assert route.send(documents(shape, 5)) == []
+    route.close()
+
+
+def test_documents_wait_for_an_index_that_is_closed(engine: Engine, shape: Shape) -> None:
+    route, index = route_to(engine.url, shape), f"{shape.alias}.all"
+    assert route.send(documents(shape, 1)) == []
+    engine.client.indices.close(index=index)
+    with pytest.raises(Unavailable, match=r"index_closed_exception: closed; open the index$"):
+        route.send(documents(shape, 5))
+    engine.client.indices.open(index=index)
+    assert route.send(documents(shape, 5)) == []
+    route.close()

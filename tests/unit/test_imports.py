@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-BASE = {"errors", "config", "launch", "progress", "keys", "warm", "lazy"}
+BASE = {"errors", "config", "launch", "progress", "keys", "warm", "lazy", "folders"}
 CODEC = {*BASE, "schema", "codec"}
 TOPICS = {*CODEC, "declare", "kafka", "topics"}
 MODELS = {*TOPICS, "governance", "models"}
@@ -19,6 +19,7 @@ INSIDE = {
     "config": {"errors"},
     "launch": set[str](),
     "lazy": set[str](),
+    "folders": set[str](),
     "warm": {"launch"},
     "progress": set[str](),
     "keys": {"errors"},
@@ -32,7 +33,7 @@ INSIDE = {
     "models": MODELS,
     "query": {*MODELS, "query"},
     "client": {*MODELS, "query"},
-    "embedded": {"config", "errors", "keys", "launch"},
+    "embedded": {"config", "errors", "folders", "keys", "launch"},
     "jobs": SDK,
     "streams": {*SDK, "jobs"},
     "producers": SDK,

@@ -177,7 +177,9 @@ def test_a_large_share_of_dead_letters_is_told_with_the_command_that_shows_more(
     assert httpx2.get(f"{url}/health").json()["status"] == "ready"
 
 
-def test_a_watchdog_tells_where_a_loop_stands_and_ends_the_process_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_watchdog_tells_where_a_loop_stands_and_ends_the_process(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     ended: list[int] = []
     status = LoopStatus()
     dog = Watchdog(status, 900.0, ended.append)
@@ -186,8 +188,10 @@ def test_a_watchdog_tells_where_a_loop_stands_and_ends_the_process_once(capfd: p
         status.turned = time.monotonic() - idle
         dog.look()
         dog.look()  # the same turn is told of once
-        said = capfd.readouterr().err
-        assert (said.count("in test_a_watchdog_tells_where"), bool(ended)) == (told, ends)
+        spoken = sum("every thread stands here" in message for message in caplog.messages)
+        shown = "in test_a_watchdog_tells_where" in capfd.readouterr().err
+        assert (spoken, shown, bool(ended)) == (told, bool(told), ends)
+        caplog.clear()
     assert set(ended) == {STALLED}
 
 

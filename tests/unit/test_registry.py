@@ -1,0 +1,192 @@
+"""What a registry answers: a refusal names the credential or the setting and ends the command, an outage is waited for,
+'no such schema' is neither."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from headrace.config import Settings
+from headrace.errors import ConfigError, HeadraceError, SchemaError, Unavailable
+from headrace.schema import registry as module
+from headrace.schema.registry import ConfluentRegistry
+
+SCHEMA = {"type": "record", "name": "Click", "fields": []}
+Answer = tuple[int, object]
+FINE: dict[str, Answer] = {
+    "/config": (200, {"compatibility": "BACKWARD_TRANSITIVE", "compatibilityLevel": "BACKWARD_TRANSITIVE"}),
+    "/subjects": (200, {"id": 1, "version": 1, "subject": "s", "schema": json.dumps(SCHEMA)}),
+    "/schemas": (200, {"schema": json.dumps(SCHEMA)}),
+}
+CREDENTIALS = (
+    "; see basic.auth.user.info (or another credential) in HEADRACE_REGISTRY or [registry] of headrace.toml, and the "
+    "rights of that user"
+)
+ADDRESS = "see --registry or HEADRACE_REGISTRY_URL, its path too"
+DENIED = (403, {"error_code": 40301, "message": "User is denied"})
+
+
+@contextmanager
+def registry_that_says(answers: dict[str, Answer]) -> Iterator[tuple[ConfluentRegistry, list[str]]]:
+    """A registry that answers by the longest prefix of ``METHOD PATH`` or ``PATH``, and the requests it had."""
+    asked: list[str] = []
+
+    class Scripted(BaseHTTPRequestHandler):
+        def do_any(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            request = f"{self.command} {self.path}"
+            asked.append(request)
+            fitting = [k for k in {**FINE, **answers} if request.startswith(k) or self.path.startswith(k)]
+            status, said = {**FINE, **answers}[max(fitting, key=lambda k: (k in answers, len(k)))]
+            body = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = do_any  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield ConfluentRegistry(Settings(registry_url=f"http://127.0.0.1:{server.server_address[1]}")), asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+Ask = Callable[[ConfluentRegistry], object]
+ASKED: list[tuple[Ask, str]] = [
+    (lambda r: r.register("s", SCHEMA), "to set the compatibility of subject s to BACKWARD_TRANSITIVE"),
+    (lambda r: r.schema_id("s", SCHEMA), "for subject s"),
+    (lambda r: r.schema_of(7), "for schema 7"),
+]
+asking = pytest.mark.parametrize(("ask", "what"), ASKED, ids=["register", "schema_id", "schema_of"])
+
+
+def error_of(answer: Answer, ask: Ask) -> tuple[type[BaseException], str]:
+    """The error, when every request is answered so; the registry's address is URL in it."""
+    with registry_that_says({"/": answer}) as (registry, _), pytest.raises(HeadraceError) as caught:
+        ask(registry)
+    return caught.type, str(caught.value).replace(registry.url, "URL")
+
+
+@asking
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((401, {"error_code": 401, "message": "Unauthorized"}), "401: Unauthorized" + CREDENTIALS),
+        (DENIED, "403: User is denied" + CREDENTIALS),
+        ((404, {"error_code": 404, "message": "HTTP 404 Not Found"}), f"404: HTTP 404 Not Found; {ADDRESS}"),
+        ((404, "<html>"), f"404: Unknown Schema Registry Error: b'<html>'; {ADDRESS}"),
+        ((405, "no"), f"405: Unknown Schema Registry Error: b'no'; {ADDRESS}"),
+        ((302, ""), f"302: Unknown Schema Registry Error: b''; {ADDRESS}"),
+    ],
+)
+def test_a_refusal_is_one_line_that_names_what_to_change(ask: Ask, what: str, answer: Answer, said: str) -> None:
+    if answer == DENIED and what.startswith("to set"):
+        what = "to register subject s"
+    kind, text = error_of(answer, ask)
+    assert issubclass(kind, ConfigError)
+    assert text == f"schema registry URL, asked {what}, refuses with {said}"
+
+
+@asking
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_registry_that_may_answer_later_is_away(ask: Ask, what: str, status: int) -> None:
+    kind, text = error_of((status, {"error_code": status * 100 + 1, "message": "not now"}), ask)
+    assert kind is Unavailable
+    assert text.startswith("schema registry URL is away: not now")
+
+
+@asking
+def test_a_page_of_somebody_else_is_no_registry(ask: Ask, what: str) -> None:
+    kind, text = error_of((200, "<html>Sign in</html>"), ask)
+    assert kind is ConfigError
+    assert text == f"schema registry URL, asked {what}, does not answer as a registry: {ADDRESS}"
+
+
+def test_a_schema_that_the_registry_does_not_take_is_told_in_its_own_words() -> None:
+    says = (422, {"error_code": 42201, "message": "Invalid schema: the namespace must begin with acme"})
+    with registry_that_says({"POST /subjects": says}) as (registry, _), pytest.raises(SchemaError) as caught:
+        registry.register("s", SCHEMA)
+    assert str(caught.value).replace(registry.url, "URL") == (
+        "schema registry URL, asked to register subject s, refuses with 422: Invalid schema: the namespace must begin "
+        "with acme"
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "outcome"),
+    [
+        ((200, {"compatibilityLevel": "FULL_TRANSITIVE"}), DENIED, "goes on"),
+        (
+            (404, {"error_code": 40408, "message": "none"}),
+            (200, {"compatibilityLevel": "BACKWARD_TRANSITIVE"}),
+            "goes on",
+        ),
+        ((200, {"compatibilityLevel": "BACKWARD"}), DENIED, "It is BACKWARD: have it set"),
+        (
+            (404, {"error_code": 40401, "message": "none"}),
+            (200, {"compatibilityLevel": "NONE"}),
+            "It is NONE: have it set",
+        ),
+        (DENIED, DENIED, "warns"),
+    ],
+)
+def test_where_the_compatibility_is_not_ours_to_set_what_it_is_decides(
+    own: Answer, shared: Answer, outcome: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "headrace.registry")
+    with registry_that_says({"PUT /config": DENIED, "GET /config/s": own, "GET /config": shared}) as (registry, _):
+        if outcome in ("goes on", "warns"):
+            assert registry.register("s", SCHEMA) == 1
+        else:
+            with pytest.raises(ConfigError) as caught:
+                registry.register("s", SCHEMA)
+            assert str(caught.value).endswith(f"{CREDENTIALS}. {outcome}")
+    assert ["cannot be read either" in line for line in caplog.messages] == [True] * (outcome == "warns")
+
+
+@pytest.mark.parametrize("code", [40401, 40402, 40403])
+def test_no_such_schema_is_no_refusal(code: int) -> None:
+    with registry_that_says({"/": (404, {"error_code": code, "message": "not found"})}) as (registry, _):
+        assert registry.schema_of(7) is None
+        with pytest.raises(
+            SchemaError, match=r"^subject s does not hold this schema: run `headrace init PIPELINE` first$"
+        ):
+            registry.schema_id("s", SCHEMA)
+
+
+def test_an_unknown_id_is_asked_for_again_only_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    answers: dict[str, Answer] = {"/schemas/ids/7": (404, {"error_code": 40403, "message": "not found"})}
+    with registry_that_says(answers) as (registry, asked):
+        assert [registry.schema_of(i) for i in (7, 7, 7, 8, 7)] == [None, None, None, SCHEMA, None]
+        assert [request.split("?")[0] for request in asked] == ["GET /schemas/ids/7", "GET /schemas/ids/8"]
+        del answers["/schemas/ids/7"]
+        now += module.UNKNOWN_S
+        assert registry.schema_of(7) == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("properties", "said"),
+    [
+        ({"basic.auth.user.info": "nobody"}, "basic.auth.user.info must be in the form"),
+        ({"no.such.thing": "1"}, "no.such.thing"),
+        ({"ssl.ca.location": "/nowhere.pem"}, "No such file"),
+    ],
+)
+def test_a_property_that_the_client_refuses_is_a_config_error(properties: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^schema registry property refused: .*{said}"):
+        ConfluentRegistry(Settings(registry_url="http://127.0.0.1:1", registry=properties))
