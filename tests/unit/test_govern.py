@@ -261,11 +261,10 @@ def test_each_experiment_draws_its_own_ids_and_another_share_keeps_them(court: C
 
 def test_the_backlog_is_skipped_where_that_is_asked_for_and_refused_where_there_is_none(court: Court) -> None:
     court.rules(0, skip_backlog=True)
-    assert court.policy.backlog == "SKIP"
     with pytest.raises(ConfigError, match="there is no backlog to skip: since activation"):
         court.approve(1, skip_backlog=True)
     court.rules(1)
-    assert court.policy.backlog == "SCORE"
+    assert [a.policy.backlog for a in court.state.activations.values()] == ["SKIP", "SCORE"]
 
 
 @pytest.mark.parametrize("at", range(1, 11))

@@ -18,7 +18,7 @@ from headrace.testing.pipelines import toy
 from headrace.topics.control import write_control
 from tests.integration.platform import only
 from tests.unit.governed import loop_of
-from tests.unit.loops import ScriptedLog, turn
+from tests.unit.loops import ScriptedLog, turn, until
 from tests.waiting import wait_for
 
 
@@ -50,7 +50,7 @@ def test_loaded_and_rejected_are_said_again_when_their_transaction_is_given_up(a
         turn(loop)
         return said() >= wanted
 
-    wait_for(lambda: (turn(loop), loop.status.ready)[1], 20, "the worker")
+    until(lambda: loop.status.ready, loop)
     writer = log.writer("publisher")
     writer.begin()
     for package in (good, broken):

@@ -129,8 +129,8 @@ def test_a_fit_is_not_thrown_away_with_a_transaction_that_is_given_up(school: Sc
 @pytest.mark.parametrize("at", range(1, 17))
 def test_neither_are_those_of_two_triggers_in_one_transaction(school: School, at: int) -> None:
     failed = ChildError("too few examples", "TrainingRefused", "")
-    for trigger, gives in {"t1": failed, "t2": 2}.items():
-        school.ask(trigger, gives)
+    school.ask("t1", failed)
+    school.ask("t2", 2)
     school.log.script(at, abort)
     until(school.done, school.loop)
     assert (school.started, school.manifests(), school.dead()) == (["t1", "t2"], ["t2"], ["training_refused"])
