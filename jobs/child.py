@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from headrace import warm
 from headrace.errors import HeadraceError, Unavailable
 from headrace.jobs.inside import ERROR_FILE, Work, inside
 
+T = TypeVar("T")
 LEAST_FREE = 1 << 20
 """Bytes without which a child cannot even say why it failed."""
 
@@ -74,23 +75,65 @@ class ChildJob:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class JobStarter:
+class ChildRun(Generic[T]):
+    """One run of a job, and how its result is read.
+
+    Args:
+        job: the run.
+        read: from the job's folder to what it wrote, or None while it has not.
+    """
+
+    def __init__(self, job: ChildJob, read: Callable[[Path], T | None]) -> None:
+        self._job = job
+        self._read = read
+
+    def result(self) -> T | None:
+        """What it wrote, or None while it has not; the child may do more after that.
+
+        Raises:
+            ChildError: the child ended without a result.
+        """
+        found = self._read(self._job.folder)
+        if found is None and self._job.done():
+            found = self._read(self._job.folder)  # written between the two looks
+        return found
+
+    def over(self) -> bool:
+        """Whether the child has ended."""
+        return not self._job.running()
+
+    def close(self) -> None:
+        """End the child if it still runs; its result is gone after that."""
+        self._job.close()
+
+
+class ChildRunner(Generic[T]):
     """Starts jobs of one kind at once: what they import is imported beforehand.
 
     Args:
         work: the job.
+        read: from its folder to what it wrote, or None while it has not.
+        spec: what a child needs to connect as its parent does.
         needs: modules that it imports.
     """
 
-    def __init__(self, work: Callable[..., None], *needs: str) -> None:
+    def __init__(
+        self, work: Work, read: Callable[[Path], T | None], spec: dict[str, Any], needs: tuple[str, ...]
+    ) -> None:
         self._work = work
+        self._read = read
+        self._spec = spec
         self._needs = needs
 
     def warm(self) -> None:
         """Be ready for the next job."""
         warm.warm(*self._needs)
 
-    def start(self, spec: dict[str, Any]) -> ChildJob:
-        """Begin a job."""
+    def start(self, asked: dict[str, Any]) -> ChildRun[T]:
+        """Begin a job on what is asked.
+
+        Raises:
+            Unavailable: the disk cannot be written.
+        """
         self.warm()
-        return ChildJob(self._work, spec)
+        return ChildRun(ChildJob(self._work, {**self._spec, **asked}), self._read)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from headrace.errors import Unavailable
 from headrace.governance.catalog import Governance, Published, manifests_in, published
 from headrace.governance.evidence import evidence_hash
-from headrace.jobs.child import ChildError, ChildJob, JobStarter
+from headrace.governance.replacement import rejected_line
+from headrace.jobs.child import ChildError, ChildRunner
 from headrace.jobs.gates.job import results, work
-from headrace.kafka.log import Chunk, Output, TopicPartition, read_all
+from headrace.jobs.kept import KeptRuns, Runner
+from headrace.kafka.log import Chunk, Output, TopicPartition, read_all, read_range
 from headrace.schema.records import (
     Activated,
     Approval,
@@ -35,54 +38,13 @@ NEEDED = ("headrace.jobs.gates.job", "headrace.jobs.gates.gates", "headrace.jobs
 """What the gates import."""
 
 
-class GateRun(Protocol):
-    """Gates at work on one candidate."""
-
-    def results(self) -> list[GateResult] | None:
-        """The verdicts, or None while they are not all in. Raises ChildError when they cannot be had."""
-
-    def close(self) -> None: ...
-
-
-class ChildGates:
-    """Gates in a child process."""
-
-    def __init__(self, job: ChildJob) -> None:
-        self._job = job
-
-    def results(self) -> list[GateResult] | None:
-        return results(self._job.folder) if self._job.done() else None
-
-    def close(self) -> None:
-        self._job.close()
-
-
-class GateRunner(Protocol):
-    """Starts the gates."""
-
-    def warm(self) -> None:
-        """Make ready for the next candidate."""
-
-    def start(self, candidate: str, champion: str | None) -> GateRun:
-        """Begin the gates of a candidate (model id) against a champion (model id, or none)."""
-
-
-class ChildGateRunner:
+def gates_in_children(spec: dict[str, Any]) -> ChildRunner[list[GateResult]]:
     """Runs the gates in child processes.
 
     Args:
         spec: what a child needs to connect as its parent does.
     """
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self._spec = spec
-        self._starter = JobStarter(work, *NEEDED)
-
-    def warm(self) -> None:
-        self._starter.warm()
-
-    def start(self, candidate: str, champion: str | None) -> GateRun:
-        return ChildGates(self._starter.start({**self._spec, "candidate": candidate, "champion": champion}))
+    return ChildRunner(work, results, spec, NEEDED)
 
 
 @dataclass(frozen=True)
@@ -113,12 +75,12 @@ class Govern(Stateless):
     def __init__(
         self,
         topics: PipelineTopics,
-        gates: GateRunner,
+        gates: Runner[list[GateResult]],
         workers: Callable[[], set[str]],
         config: GovernConfig | None = None,
     ) -> None:
         self._topics = topics
-        self._gates = gates
+        self._gates: KeptRuns[str, list[GateResult]] = KeptRuns(gates)
         self._workers = workers
         self._config = config or GovernConfig()
         self.inputs = tuple(topics.topic(t) for t in ("models", "decisions", "workers"))
@@ -126,14 +88,14 @@ class Govern(Stateless):
         self._models: dict[str, Published] = {}
         self._state = Governance()
         self._statuses: dict[tuple[str, str], WorkerStatus] = {}
-        self._gating: tuple[str, GateRun] | None = None
+        self._seen = 0
         self._waiting_since: dict[int, float] = {}
         self._next_check = 0.0
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        self._end_gates()
         self._models, self._state, self._statuses = {}, Governance(), {}
         self._waiting_since = {}
+        self._seen = 0
         self._holds_all = {tp.topic for tp in tps} == set(self.inputs)
         if self._holds_all:
             self._topics.prepare("features", "decisions", "dead")
@@ -142,6 +104,7 @@ class Govern(Stateless):
                 # To the high watermark, past any transaction still open: a decision must not be taken twice.
                 for chunk in read_all(self._topics.log, topic, limit=500, settled=True):
                     self._fold(chunk)
+        self._gates.assigned(holds=self._holds_all, still=self._ungated)
 
     def process(self, batch: Chunk) -> Step:
         self._fold(batch)
@@ -156,7 +119,7 @@ class Govern(Stateless):
         return self._gate_results() or self._carry_out_order() or self._mark_new_partitions() or IDLE
 
     def close(self) -> None:
-        self._end_gates()
+        self._gates.close()
 
     def _fold(self, batch: Chunk) -> None:
         topic = self._topics.short(batch.tp.topic)
@@ -168,28 +131,27 @@ class Govern(Stateless):
                 self._statuses[record.worker_id, record.model_id] = record
             else:
                 self._state.take(offset, record)
+        if topic == "decisions":
+            self._seen = max(self._seen, batch.next_offset)
 
     # Gates.
 
+    def _ungated(self, model_id: str) -> bool:
+        return model_id not in self._state.gates and model_id not in self._state.rejected
+
     def _gate_results(self) -> Step | None:
-        """Start the gates of the oldest candidate without results, or write those that have come in."""
-        if self._gating is None:
-            waiting = [m for m in self._models if m not in self._state.gates and m not in self._state.rejected]
-            if waiting:
-                champion = self._state.in_force.policy.champion if self._state.in_force else None
-                self._gating = (waiting[0], self._gates.start(waiting[0], champion))
+        """Have the oldest candidate without results go through the gates; write those that have come in."""
+        model_id = next(filter(self._ungated, self._models), None)
+        if model_id is None:
             return None
-        model_id, run = self._gating
         try:
-            verdicts = run.results()
+            verdicts = self._gates.result(model_id, {"candidate": model_id, "champion": self._champion()})
+        except Unavailable as e:
+            raise Unavailable(f"gates of model {model_id[:12]}: {e}") from None
         except ChildError as e:
-            self._end_gates()
-            if e.kind == "Unavailable":
-                raise Unavailable(f"gates of model {model_id[:12]}: {e}") from None
             return self._decide([Rejection(model_id=model_id, by="gates", reason=f"the gates could not run: {e}")])
         if verdicts is None:
             return None
-        self._end_gates()
         self._gates.warm()
         records: list[Record] = list(verdicts)
         for r in verdicts:
@@ -199,41 +161,61 @@ class Govern(Stateless):
             records.append(Rejection(model_id=model_id, by="gates", reason=reason))
         return self._decide(records)
 
-    def _end_gates(self) -> None:
-        if self._gating is not None:
-            self._gating[1].close()
-            self._gating = None
+    def _champion(self) -> str | None:
+        return self._state.in_force.policy.champion if self._state.in_force else None
 
     # Orders.
 
     def _carry_out_order(self) -> Step | None:
-        """Carry out the oldest open order, refuse it, or go on waiting for the workers."""
-        for offset, order in self._state.open_orders().items():
-            policy, champion, why_not = self._judged(order)
-            if why_not:
-                return self._refuse(offset, champion, why_not)
-            assert policy is not None
-            since = self._waiting_since.setdefault(offset, time.monotonic())
-            missing, broken = self._readiness(policy)
-            if broken:
-                return self._refuse(offset, champion, broken)
-            if missing and time.monotonic() - since < self._config.load_timeout:
-                return None
-            if missing:
-                log.warning("activating though %s have not loaded: they pause at the marker", ", ".join(missing))
-            reason = "approval" if isinstance(order, Approval) else "rollback"
-            evidence = order.evidence_hash if isinstance(order, Approval) else ""
-            partitions = range(self._topics.log.partitions(self._topics.topic("features")))
-            return self._activate(policy, offset, reason, evidence, list(partitions))
-        return None
+        """Carry out the most urgent open order, refuse it, or go on waiting for the workers."""
+        found = next(iter(self._state.open_orders().items()), None)
+        if found is None:
+            return None
+        offset, order = found
+        policy, champion, why_not = self._judged(order)
+        if why_not:
+            return self._refuse({offset: (champion, why_not)})
+        assert policy is not None
+        since = self._waiting_since.setdefault(offset, time.monotonic())
+        missing, broken = self._readiness(policy)
+        if broken:
+            return self._refuse({offset: (champion, broken)})
+        if isinstance(order, RolledBack) and (overtaken := self._overtaken(offset, order)):
+            return self._refuse(overtaken)
+        if missing and time.monotonic() - since < self._config.load_timeout:
+            return None
+        if self._read_on():
+            return None  # judged anew, with what has come
+        if missing:
+            log.warning("activating though %s have not loaded: they pause at the marker", ", ".join(missing))
+        reason = "approval" if isinstance(order, Approval) else "rollback"
+        evidence = order.evidence_hash if isinstance(order, Approval) else ""
+        partitions = range(self._topics.log.partitions(self._topics.topic("features")))
+        return self._activate(policy, offset, reason, evidence, list(partitions))
+
+    def _read_on(self) -> bool:
+        """Fold in the decisions that the group has not brought yet, as a rejection of what is about to rule; gives
+        whether there were any."""
+        before = self._seen
+        for chunk in read_range(self._topics.log, {self._topics.tp("decisions"): (before, sys.maxsize)}):
+            self._fold(chunk)
+        return self._seen > before
+
+    def _overtaken(self, offset: int, order: RolledBack) -> dict[int, tuple[str, str]]:
+        """The open orders from before a rollback, each with why it is refused: it must not undo the rollback."""
+        why = f"overtaken by the rollback ordered by {order.by}: order it anew if it is still wanted"
+        before = ((o, asked) for o, asked in self._state.open_orders().items() if o < offset)
+        return {o: (asked.model_id if isinstance(asked, Approval) else "", why) for o, asked in before}
 
     def _judged(self, order: Approval | RolledBack) -> tuple[Policy | None, str, str]:
         """The policy an order asks for, its champion, and why it is refused (empty: it is not)."""
         if isinstance(order, RolledBack):
-            earlier = self._state.activations.get(order.activation_id)
+            earlier, policy = self._state.activations.get(order.activation_id), self._state.asked_for(order)
             if earlier is None:
                 return None, "", f"there was no activation {order.activation_id}"
-            return earlier.policy, earlier.policy.champion, ""
+            if policy is None:
+                return None, earlier.policy.champion, "it leaves out the champion of the policy that it goes back to"
+            return policy, policy.champion, rejected_line(self._state, policy)
         gates = self._state.gates.get(order.model_id)
         champion = order.model_id
         if order.policy.champion != champion and all(r.model_id != champion for r in order.policy.routes):
@@ -243,8 +225,8 @@ class Govern(Stateless):
             self._models = published(self._topics, settled=True) | self._models
         if unknown := [m for m in order.policy.models if m not in self._models]:
             return None, champion, f"its policy names a model that was never published: {unknown[0][:12]}"
-        if rejected := [m for m in order.policy.models if m in self._state.rejected]:
-            return None, champion, f"model {rejected[0][:12]} is rejected: {self._state.rejected[rejected[0]].reason}"
+        if rejected := rejected_line(self._state, order.policy):
+            return None, champion, rejected
         if gates is None:
             return None, champion, "the gates have not judged the model yet"
         if order.evidence_hash != evidence_hash(gates.values()):
@@ -263,9 +245,16 @@ class Govern(Stateless):
                 missing.append(worker)
         return missing, ""
 
-    def _refuse(self, offset: int, model_id: str, reason: str) -> Step:
-        log.warning("order at decisions offset %d refused: %s", offset, reason)
-        return self._decide([Rejection(model_id=model_id, by="govern", reason=reason, order_offset=offset)])
+    def _refuse(self, orders: dict[int, tuple[str, str]]) -> Step:
+        """Refuse orders, given as offset -> champion and why."""
+        for offset, (_, why) in orders.items():
+            log.warning("order at decisions offset %d refused: %s", offset, why)
+        return self._decide(
+            [
+                Rejection(model_id=model_id, by="govern", reason=why, order_offset=offset)
+                for offset, (model_id, why) in orders.items()
+            ]
+        )
 
     # Activation.
 
@@ -275,6 +264,9 @@ class Govern(Stateless):
         if in_force is None or time.monotonic() < self._next_check:
             return None
         self._next_check = time.monotonic() + self._config.partition_check
+        if rejected := rejected_line(self._state, in_force.policy):
+            log.warning("%s, and still answers: partitions added wait until another policy is ordered", rejected)
+            return None
         known = self._state.timeline.marked_partitions()
         added = [p for p in range(self._topics.log.partitions(self._topics.topic("features"))) if p not in known]
         if not added:

@@ -9,7 +9,7 @@ from headrace.codec.topic import Decoded
 from headrace.codec.wire import Code
 from headrace.governance.policy import PolicyInForce
 from headrace.kafka.log import Chunk, Log, Output, TopicPartition
-from headrace.models.library import ModelLibrary
+from headrace.models.library import Loaded, ModelLibrary
 from headrace.models.package.signing import Trust
 from headrace.models.score.feeding import FULL
 from headrace.models.score.scoring import MARKER, Scoring, Segment, segments
@@ -30,6 +30,7 @@ class Infer(Stateless):
         self._worker = worker
         self._library = ModelLibrary(topics, log, trust)
         self._in_force: dict[int, PolicyInForce] = {}
+        self._unsaid: list[Loaded] = []
         self._swaps = 0
         self._waiting_since: dict[int, float] = {}
         self._waited_s = 0.0
@@ -62,15 +63,22 @@ class Infer(Stateless):
         return Step([*outputs, *self._topics.dead(self.name, batch, sorted(dead))], consumed=stop, why=waits_for)
 
     def tick(self) -> Step:
-        events = self._library.events()
-        if not events:
+        self._unsaid += self._library.events()
+        if not self._unsaid:
             return IDLE
-        statuses = [self._status(e.model_id, e.state, reason=e.reason) for e in events]
-        return Step([self._topics.control("workers", statuses, [f"{self._worker}/{s.model_id}" for s in statuses])])
+        statuses = [
+            self._status(e.model_id, e.state, reason=e.reason) for e in {e.model_id: e for e in self._unsaid}.values()
+        ]
+        said = self._topics.control("workers", statuses, [f"{self._worker}/{s.model_id}" for s in statuses])
+        self._unsaid = []
+        return Step([said])
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
         self._in_force.clear()
         self._waiting_since.clear()
+        # What was said may have been given up with its transaction, and govern waits for it: again is harmless.
+        self._library.events()
+        self._unsaid = self._library.states()
         if tps:
             self._topics.prepare("predictions", "workers", "dead")
             self._library.refresh()

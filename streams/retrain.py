@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from headrace.errors import Unavailable
-from headrace.jobs.child import ChildError, ChildJob, JobStarter
+from headrace.governance.catalog import AGAIN, published
+from headrace.jobs.child import ChildError, ChildRunner
+from headrace.jobs.kept import KeptRuns, Runner
 from headrace.jobs.train.job import result, work
 from headrace.kafka.log import Chunk, Output, TopicPartition
 from headrace.models.package.package import Package
 from headrace.models.package.topic import publication
-from headrace.schema.records import TrainingTrigger
+from headrace.schema.records import TrainedAgain, TrainingTrigger
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.worker.processor import Stateless, Step
 
@@ -22,67 +23,18 @@ NEEDED = ("headrace.jobs.train.job", "headrace.jobs.train.fit", "headrace.jobs.t
 """What a training imports."""
 
 
-class Training(Protocol):
-    """A training under way."""
-
-    def package(self) -> Package | None:
-        """The result, or None while it runs. Raises ChildError when it failed."""
-
-    def over(self) -> bool:
-        """Whether the child has ended; it is let go of then."""
-
-    def close(self) -> None: ...
-
-
-class Trainer(Protocol):
-    """Starts trainings."""
-
-    def warm(self) -> None:
-        """Make ready for the next one."""
-
-    def start(self, trigger: TrainingTrigger) -> Training: ...
-
-
-class ChildTraining:
-    """A training in a child process."""
-
-    def __init__(self, job: ChildJob) -> None:
-        self._job = job
-
-    def package(self) -> Package | None:
-        self._job.done()
-        return result(Path(self._job.folder))
-
-    def over(self) -> bool:
-        if self._job.running():
-            return False
-        self._job.close()
-        return True
-
-    def close(self) -> None:
-        self._job.close()
-
-
-class ChildTrainer:
+def training_in_children(spec: dict[str, Any]) -> ChildRunner[Package]:
     """Trains in child processes.
 
     Args:
         spec: what a child needs to connect as its parent does.
     """
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self._spec = spec
-        self._starter = JobStarter(work, *NEEDED)
-
-    def warm(self) -> None:
-        self._starter.warm()
-
-    def start(self, trigger: TrainingTrigger) -> Training:
-        return ChildTraining(self._starter.start({**self._spec, "trigger": trigger.model_dump(mode="json")}))
+    return ChildRunner(work, result, spec, NEEDED)
 
 
 class Retrain(Stateless):
-    """One trigger at a time. A crash trains again; a model is never published twice for one trigger.
+    """One trigger at a time. A crash trains again; a rebalance or an aborted transaction does not. A model is published
+    once, whichever trainings give it.
 
     Args:
         topics: the pipeline's topics.
@@ -92,11 +44,10 @@ class Retrain(Stateless):
     name = "retrain"
     atomic = False
 
-    def __init__(self, topics: PipelineTopics, trainer: Trainer) -> None:
+    def __init__(self, topics: PipelineTopics, trainer: Runner[Package]) -> None:
         self._topics = topics
-        self._trainer = trainer
-        self._running: tuple[str, Training] | None = None
-        self._finished: list[Training] = []
+        self._trainings: KeptRuns[tuple[int, str], Package] = KeptRuns(trainer)
+        self._published: set[str] = set()
         self.inputs = (topics.topic("triggers"),)
 
     def process(self, batch: Chunk) -> Step:
@@ -104,49 +55,61 @@ class Retrain(Stateless):
         damaged = self._topics.damaged_control(first)
         if damaged:
             return Step(self._dead(first, "undecodable", damaged[0][1]), consumed=1)
-        _, trigger = next(self._topics.control_records(first))
+        offset, trigger = next(self._topics.control_records(first))
         assert isinstance(trigger, TrainingTrigger)
-        if self._running is None or self._running[0] != trigger.trigger_id:
-            self._end()
-            self._tidy()
+        key = (offset, trigger.trigger_id)
+        if not self._trainings.working(key):
             log.info("training for trigger %s (%s: %s)", trigger.trigger_id, trigger.reason, trigger.detail)
-            self._running = (trigger.trigger_id, self._trainer.start(trigger))
         try:
-            package = self._running[1].package()
+            package = self._trainings.result(key, {"trigger": trigger.model_dump(mode="json")})
+        except Unavailable as e:
+            raise Unavailable(f"training of trigger {trigger.trigger_id}: {e}") from None
         except ChildError as e:
-            self._end()
-            if e.kind == "Unavailable":
-                raise Unavailable(f"training of trigger {trigger.trigger_id}: {e}") from None
             log.warning("trigger %s gave no model: %s", trigger.trigger_id, e)
             code = "training_refused" if e.kind == "TrainingRefused" else "training_failed"
             return Step(self._dead(first, code, str(e), e.trace), consumed=1)
         if package is None:
             return Step(consumed=0)
-        self._finished.append(self._running[1])
-        self._running = None
-        self._trainer.warm()
-        log.info("publishing model %s (%s)", package.manifest.model_id[:12], package.manifest.algorithm)
-        return Step([publication(self._topics, package)], consumed=1)
+        self._trainings.warm()
+        return Step([self._publication(trigger, package)], consumed=1)
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        self._end()
+        self._published = set()
+        self._trainings.assigned(holds=bool(tps), still=self._not_done)
         if tps:
             self._topics.prepare("models", "dead")
-            self._trainer.warm()
+            self._trainings.warm()
 
     def close(self) -> None:
-        self._end()
-        for training in self._finished:
-            training.close()
+        self._trainings.close()
 
-    def _end(self) -> None:
-        if self._running is not None:
-            self._running[1].close()
-            self._running = None
+    def _not_done(self, key: tuple[int, str]) -> bool:
+        """Whether a trigger is yet to be done: nobody has committed past it."""
+        committed = self._topics.log.committed(f"{self._topics.pipeline.name}.{self.name}")
+        return key[0] >= committed.get(self._topics.tp("triggers"), 0)
 
-    def _tidy(self) -> None:
-        """Let go of trainings whose child has also finished what comes after the model (MLflow)."""
-        self._finished = [t for t in self._finished if not t.over()]
+    def _publication(self, trigger: TrainingTrigger, package: Package) -> Output:
+        """The model's records; of one that was published before, the word that this trigger gave it again."""
+        model_id = package.manifest.model_id
+        before = published(self._topics).get(model_id)
+        if before is None and model_id not in self._published:
+            self._published.add(model_id)
+            log.info("publishing model %s (%s)", model_id[:12], package.manifest.algorithm)
+            return publication(self._topics, package)
+        by = f", of trigger {before.manifest.lineage.trigger_id}" if before else ""
+        log.info("trigger %s gave the same model as already published: %s%s", trigger.trigger_id, model_id[:12], by)
+        return self._topics.control(
+            "models",
+            [
+                TrainedAgain(
+                    model_id=model_id,
+                    trigger_id=trigger.trigger_id,
+                    trigger_reason=trigger.reason,
+                    requester=trigger.requester,
+                )
+            ],
+            [f"{model_id}{AGAIN.decode()}{trigger.trigger_id}"],
+        )
 
     def _dead(self, chunk: Chunk, code: str, reason: str, trace: str | None = None) -> list[Output]:
         return self._topics.dead(self.name, chunk, [(0, code, reason)], trace)

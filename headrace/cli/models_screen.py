@@ -41,7 +41,7 @@ def _models(pipeline: str, views: list[ModelView], wide: bool) -> RenderableType
     for view in views:
         shown.add_row(
             view.id[:12],
-            view.trigger,
+            f"{view.trigger}, {same_again(view)}" if view.again else view.trigger,
             *([view.algorithm] if wide else []),
             f"{view.examples:,}",
             figure(view.metrics, "log_loss"),
@@ -80,6 +80,7 @@ def details_of(pipeline: str, model: Model) -> RenderableType:
         "size": f"{manifest.size:,} bytes, {'signed' if manifest.signature else 'not signed'}",
         "published": f"{manifest.at:%Y-%m-%d %H:%M:%S} UTC",
         "trained by": f"{lineage.trigger_reason}, trigger {lineage.trigger_id}",
+        **({"trained again": f"by {', '.join(view.again)}: same model as already published"} if view.again else {}),
         "examples": f"{lineage.records:,}, up to {lineage.train_until:%Y-%m-%d %H:%M} for training, "
         f"up to {lineage.validation_until:%Y-%m-%d %H:%M} for validation",
         "offsets": ", ".join(f"{r.partition}:{r.start}-{r.stop}" for r in lineage.ranges),
@@ -136,6 +137,11 @@ def plain(model: Model) -> dict[str, Any]:
 def state_of(view: ModelView) -> str:
     """The state as people read it: ``candidate (10 % of the answers)``."""
     return f"{view.state} ({view.detail})" if view.detail else view.state
+
+
+def same_again(view: ModelView) -> str:
+    """How many trainings gave a model that was published already."""
+    return f"same model as already published by {len(view.again)} more"
 
 
 def gates_of(view: ModelView) -> str:

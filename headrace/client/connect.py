@@ -19,10 +19,11 @@ from headrace.config import Settings, load_settings
 from headrace.declare.find import find_pipeline
 from headrace.declare.pipeline import Pipeline
 from headrace.governance import decisions
+from headrace.governance.decisions import Rejected
 from headrace.kafka.cluster import KafkaLog
 from headrace.models.package.signing import Trust
 from headrace.query.decisions import Decision
-from headrace.schema.records import Approval, Rejection, RolledBack, TrainingTrigger
+from headrace.schema.records import Approval, RolledBack, TrainingTrigger
 from headrace.schema.registry import ConfluentRegistry
 from headrace.topics.parties import PEOPLE, PRODUCER, SUBSCRIBER
 from headrace.topics.pipeline_topics import PipelineTopics
@@ -164,6 +165,7 @@ class Client:
         evidence: str,
         share: int = 100,
         shadows: Sequence[str] = (),
+        skip_backlog: bool = False,
         note: str = "",
         by: str = "",
     ) -> Approval:
@@ -172,13 +174,16 @@ class Client:
         Args:
             model: model id, or as much of its start as is unique.
             evidence: hash of the gate results that were looked at: ``client.models[model].evidence.hash``.
-            share: percent of the answers it gives; the champion in force gives the rest.
+            share: percent of the answers it gives; the champion in force gives the rest. Which ids it answers is drawn
+                anew with each experiment; another share of a candidate that answers already keeps its ids.
             shadows: models to score beside it, never to answer.
+            skip_backlog: whether the records from before the pipeline's first policy are passed over, not scored.
             note: why.
             by: who approves; default: the user logged in.
 
         Raises:
-            ConfigError: no such model, no gate results, other ones than were shown, or no champion to share with.
+            ConfigError: no such model, no gate results, other ones than were shown, no champion to share with, or no
+                backlog to skip: only the first approval of a pipeline has one.
         """
         return decisions.order_approval(
             self._of(PEOPLE.name),
@@ -187,15 +192,42 @@ class Client:
             evidence=evidence,
             shadows=shadows,
             share=share,
+            skip_backlog=skip_backlog,
             note=note,
         )
 
-    def reject(self, model: str, why: str, *, by: str = "") -> Rejection:
-        """Reject a candidate for good."""
-        return decisions.order_rejection(self._of(PEOPLE.name), model, by or getpass.getuser(), why)
+    def reject(self, model: str, why: str, *, instead: str = "", by: str = "") -> Rejected:
+        """Reject a model for good. Where it rules, order in the same transaction what rules in its place.
+
+        Args:
+            model: model id, or as much of its start as is unique.
+            why: for the record.
+            instead: where the model rules, the activation that rules in its place (as much of its id as is unique), or
+                ``"previous"``: the latest of another policy with no rejected model. Default: the policy in force
+                without the model, where that is not the champion.
+            by: who rejects; default: the user logged in.
+
+        Returns:
+            The rejection, and the order of what rules instead (None: the model did not rule). Until govern has carried
+            the order out, the model still answers; ``client.models[model].view.detail`` says so.
+
+        Raises:
+            ConfigError: no such model; or it is the champion, and it is not said, or cannot be, what rules instead;
+                the message names what can.
+        """
+        return decisions.order_rejection(self._of(PEOPLE.name), model, by or getpass.getuser(), why, instead)
 
     def rollback(self, why: str, *, to: str = "", by: str = "") -> RolledBack:
-        """Put an earlier policy in force again: that of activation ``to``, or the one before the present one."""
+        """Put an earlier policy in force again, ahead of every order that is open; those are refused.
+
+        Args:
+            why: for the record.
+            to: the activation to go back to; default: the latest of another policy none of whose models is rejected.
+            by: who orders it; default: the user logged in.
+
+        Raises:
+            ConfigError: there is no such activation, or one of its models is rejected.
+        """
         return decisions.order_rollback(self._of(PEOPLE.name), by or getpass.getuser(), why, to)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from headrace.errors import ConfigError
-from headrace.governance.catalog import governance, published, resolve_model
+from headrace.governance.catalog import governance, published, resolve_model, trained_again
 from headrace.governance.evidence import Evidence
 from headrace.models.package.signing import Trust
 from headrace.models.score.session import ScoringModel
@@ -61,7 +61,8 @@ class Models(Mapping[str, Model]):
         manifest = found[model_id].manifest
         gates = tuple(decided.gates.get(model_id, {}).values())
         evidence = Evidence.of(model_id, gates) if gates else None
-        return Model(model_view(manifest, decided), manifest, evidence)
+        again = trained_again(self._topics).get(model_id, ())
+        return Model(model_view(manifest, decided, again), manifest, evidence)
 
     def __iter__(self) -> Iterator[str]:
         return iter(published(self._topics))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,11 +14,16 @@ from headrace.schema.records import (
     Approval,
     GateResult,
     ModelManifest,
+    Policy,
     Record,
     Rejection,
     RolledBack,
+    TrainedAgain,
 )
 from headrace.topics.pipeline_topics import PipelineTopics
+
+AGAIN = b"/again/"
+"""What stands in the key of a :class:`TrainedAgain`, between the model's id and the trigger's."""
 
 
 class Published(NamedTuple):
@@ -29,15 +35,29 @@ class Published(NamedTuple):
 
 def manifests_in(topics: PipelineTopics, chunk: Chunk) -> dict[str, Published]:
     """The manifests among the records of a chunk of the models topic; model chunks are not decoded."""
-    places = [i for i, key in enumerate(chunk.keys) if key is not None and b"/" not in key]
-    kept = Chunk.of(
-        chunk.tp, [int(chunk.offsets[i]) for i in places], [None] * len(places), [chunk.values[i] for i in places]
-    )
     return {
         record.model_id: Published(record, offset)
-        for offset, record in topics.control_records(kept)
+        for offset, record in topics.control_records(_keyed(chunk, lambda key: b"/" not in key))
         if isinstance(record, ModelManifest)
     }
+
+
+def _keyed(chunk: Chunk, wanted: Callable[[bytes], bool]) -> Chunk:
+    """The records of a chunk with these keys."""
+    places = [i for i, key in enumerate(chunk.keys) if key is not None and wanted(key)]
+    return Chunk.of(
+        chunk.tp, [int(chunk.offsets[i]) for i in places], [None] * len(places), [chunk.values[i] for i in places]
+    )
+
+
+def trained_again(topics: PipelineTopics) -> dict[str, list[TrainedAgain]]:
+    """Model id -> the trainings that gave this model when it had been published before, oldest first."""
+    found: dict[str, list[TrainedAgain]] = {}
+    for chunk in read_all(topics.log, topics.topic("models"), limit=200):
+        for _, record in topics.control_records(_keyed(chunk, lambda key: AGAIN in key)):
+            if isinstance(record, TrainedAgain):
+                found.setdefault(record.model_id, []).append(record)
+    return found
 
 
 def published(topics: PipelineTopics, *, settled: bool = False) -> dict[str, Published]:
@@ -79,9 +99,48 @@ class Governance:
                 self.timeline.add(record)
 
     def open_orders(self) -> dict[int, Approval | RolledBack]:
-        """Orders that are neither carried out nor refused, oldest first."""
+        """Orders that are neither carried out nor refused, in the order in which govern takes them: rollbacks first,
+        the latest of them before all others; then approvals, oldest first."""
         done = {a.order_offset for a in self.activations.values()} | self.refused.keys()
-        return {o: order for o, order in sorted(self.orders.items()) if o not in done}
+        left = [(o, order) for o, order in sorted(self.orders.items()) if o not in done]
+        back = [(o, order) for o, order in left if isinstance(order, RolledBack)]
+        return dict([*reversed(back), *left])
+
+    def asked_for(self, order: Approval | RolledBack) -> Policy | None:
+        """The policy that an order asks for; None: it goes back to an activation that there was not, or leaves out
+        its champion."""
+        if isinstance(order, Approval):
+            return order.policy
+        earlier = self.activations.get(order.activation_id)
+        if earlier is None or earlier.policy.champion in order.without:
+            return None
+        return earlier.policy.without(order.without)
+
+    def rejected_in(self, policy: Policy) -> list[str]:
+        """The models of a policy that are rejected."""
+        return [m for m in policy.models if m in self.rejected]
+
+    def next_policies(self) -> Iterator[tuple[Approval | RolledBack, Policy]]:
+        """The open orders that name no rejected model, in the order in which govern takes them, with their policies."""
+        for order in self.open_orders().values():
+            policy = self.asked_for(order)
+            if policy is not None and not self.rejected_in(policy):
+                yield order, policy
+
+    def ruling_though_rejected(self) -> list[str]:
+        """Rejected models of the policy in force, where no open order replaces it."""
+        if self.in_force is None or next(self.next_policies(), None) is not None:
+            return []
+        return self.rejected_in(self.in_force.policy)
+
+    def earlier(self) -> Iterator[Activated]:
+        """The activations that may be gone back to, latest first, one of each policy: another than rules now, none of
+        whose models is rejected."""
+        seen = [self.in_force.policy] if self.in_force is not None else []
+        for activated in reversed(self.activations.values()):
+            if activated.policy not in seen and not self.rejected_in(activated.policy):
+                seen.append(activated.policy)
+                yield activated
 
     @property
     def in_force(self) -> Activated | None:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from headrace.errors import ConfigError
 from headrace.governance.catalog import Governance, governance, published, resolve_model
 from headrace.governance.evidence import Evidence
+from headrace.governance.replacement import Ruling, going_back, possible, replacement
 from headrace.schema.records import (
+    FULL,
     Activated,
     Approval,
     OffsetRange,
@@ -76,7 +79,8 @@ def order_approval(
     *,
     evidence: str,
     shadows: Sequence[str] = (),
-    share: int = 100,
+    share: int = FULL,
+    skip_backlog: bool = False,
     note: str = "",
 ) -> Approval:
     """Approve a candidate on the gate results that were shown.
@@ -87,11 +91,14 @@ def order_approval(
         by: who approves.
         evidence: hash of the gate results that were shown (see :func:`shown_evidence`).
         shadows: models to score beside it, never to answer.
-        share: percent of the answers it gives; the champion in force gives the rest.
+        share: percent of the answers it gives; the champion in force gives the rest. Which ids it answers is drawn
+            anew with each experiment; another share of a candidate that answers already keeps its ids.
+        skip_backlog: whether the records from before the first marker are passed over, not scored.
         note: why.
 
     Raises:
-        ConfigError: no such model, no gate results yet, others than were shown, or no champion to share with.
+        ConfigError: no such model, no gate results yet, others than were shown, no champion to share with, or no
+            backlog to skip.
     """
     state, models = governance(topics, settled=True), published(topics, settled=True)
     model_id = resolve_model(models, model)
@@ -103,32 +110,88 @@ def order_approval(
         )
     if model_id in state.rejected:
         raise ConfigError(f"model {model_id[:12]} is rejected: {state.rejected[model_id].reason}")
+    if skip_backlog and state.in_force is not None:
+        raise ConfigError(
+            f"there is no backlog to skip: since activation {next(iter(state.activations))} no record waits for "
+            "a first policy; only the first approval of a pipeline has one"
+        )
+    routes = _routes(state, model_id, share)
     policy = Policy(
-        routes=_routes(state, model_id, share),
+        routes=routes,
         shadows=[resolve_model(models, s) for s in shadows],
-        salt=topics.pipeline.name,
+        salt=_salt(state, routes),
+        backlog="SKIP" if skip_backlog else "SCORE",
     )
     approval = Approval(model_id=model_id, by=by, evidence_hash=found.hash, policy=policy, note=note)
     write_control(topics, "decisions", [approval], [model_id])
     return approval
 
 
-def order_rejection(topics: PipelineTopics, model: str, by: str, reason: str) -> Rejection:
-    """Reject a candidate for good."""
+class Rejected(NamedTuple):
+    """A rejection, and the order for what rules in the model's place.
+
+    Attributes:
+        rejection: of the model.
+        instead: the order in the same transaction; None: the model did not rule.
+    """
+
+    rejection: Rejection
+    instead: RolledBack | None
+
+
+def to_be_replaced(topics: PipelineTopics, model: str) -> list[Activated] | None:
+    """What may rule in the place of a model, latest first, where a rejection of it has to say; None: it need not.
+
+    Raises:
+        ConfigError: no such model.
+    """
+    model_id = resolve_model(published(topics, settled=True), model)
+    state = governance(topics, settled=True)
+    ruling = Ruling.of(state)
+    if ruling is None or ruling.policy.champion != model_id:
+        return None
+    state.take(-1, Rejection(model_id=model_id, by="", reason=""))
+    return list(state.earlier())
+
+
+def order_rejection(topics: PipelineTopics, model: str, by: str, reason: str, instead: str = "") -> Rejected:
+    """Reject a model for good; where it rules, order in the same transaction what rules in its place.
+
+    Args:
+        topics: the pipeline's topics.
+        model: model id, or as much of its start as is unique.
+        by: who rejects.
+        reason: why.
+        instead: where the model rules, the activation whose policy rules in its place (as much of its id as is unique),
+            or ``previous``: the latest of another policy with no rejected model. Empty: the policy in force without
+            the model, where that is not the champion.
+
+    Raises:
+        ConfigError: no such model; it rules and it is not said, or cannot be, what rules instead; or it came into
+            force while it was rejected.
+    """
     model_id = resolve_model(published(topics, settled=True), model)
     rejection = Rejection(model_id=model_id, by=by, reason=reason)
-    write_control(topics, "decisions", [rejection], [rejection.model_id])
-    return rejection
+    order = replacement(governance(topics, settled=True), rejection, instead)
+    records = [rejection] if order is None else [rejection, order]
+    write_control(topics, "decisions", records, [model_id] * len(records))
+    after = governance(topics, settled=True)
+    if model_id in after.ruling_though_rejected():
+        raise ConfigError(
+            f"model {model_id[:12]} is rejected, but came into force at this moment and still answers: reject it "
+            f"again and say what rules instead; {possible(after)}"
+        )
+    return Rejected(rejection, order)
 
 
 def order_rollback(topics: PipelineTopics, by: str, reason: str, to: str = "") -> RolledBack:
-    """Order an earlier policy back into force: that of activation ``to``, or the one before the present one.
+    """Order an earlier policy back into force: that of activation ``to``, or the latest other one none of whose models
+    is rejected. It goes ahead of every order that is open; those are refused.
 
     Raises:
-        ConfigError: there is no such activation.
+        ConfigError: there is no such activation, or one of its models is rejected.
     """
-    activations = list(governance(topics, settled=True).activations.values())
-    earlier = _activation(activations, to)
+    earlier = going_back(governance(topics, settled=True), to)
     order = RolledBack(activation_id=earlier.activation_id, by=by, reason=reason)
     write_control(topics, "decisions", [order], [earlier.model_id])
     return order
@@ -144,25 +207,34 @@ def _evidence(state: Governance, model_id: str) -> Evidence:
 
 
 def _routes(state: Governance, model_id: str, share: int) -> list[Route]:
-    if share == 100:
-        return [Route(model_id=model_id, weight=100)]
+    if share == FULL:
+        return [Route(model_id=model_id, weight=FULL)]
     if state.in_force is None:
         raise ConfigError("there is no champion to share the answers with: approve with the full share first")
-    if not 0 < share < 100:
+    if not 0 < share < FULL:
         raise ConfigError(f"a share is 1 to 100 percent, not {share}")
+    for order in state.open_orders().values():
+        if isinstance(order, RolledBack):
+            raise ConfigError(
+                f"the rollback ordered by {order.by} is not in force yet, so there is no champion to share with: "
+                "approve again once it is"
+            )
     champion = state.in_force.policy.champion
-    return [Route(model_id=champion, weight=100 - share), Route(model_id=model_id, weight=share)]
+    if champion in state.rejected:
+        raise ConfigError(
+            f"the champion {champion[:12]} is rejected, there is nothing to share the answers with: approve with the "
+            "full share, or roll back first"
+        )
+    return [Route(model_id=champion, weight=FULL - share), Route(model_id=model_id, weight=share)]
 
 
-def _activation(activations: list[Activated], wanted: str) -> Activated:
-    if wanted:
-        found = [a for a in activations if a.activation_id.startswith(wanted)]
-        if len(found) != 1:
-            known = ", ".join(a.activation_id for a in activations) or "none"
-            raise ConfigError(f"no one activation starts with {wanted!r}; there were: {known}")
-        return found[0]
-    in_force = activations[-1].policy if activations else None
-    earlier = [a for a in activations if a.policy != in_force]
-    if not earlier:
-        raise ConfigError("there is no earlier policy to roll back to")
-    return earlier[-1]
+def _salt(state: Governance, routes: Sequence[Route]) -> str:
+    """A new draw of ids for each experiment; the one in force for another share of the same models. One model needs
+    none."""
+    names = [r.model_id for r in routes]
+    if len(names) == 1:
+        return ""
+    in_force = state.in_force.policy if state.in_force is not None else None
+    if in_force is not None and [r.model_id for r in in_force.routes] == names:
+        return in_force.salt
+    return f"{names[-1][:12]}-{uuid.uuid4().hex}"

@@ -1,9 +1,9 @@
 """The models a process can score with: follows the decisions and models topics in a thread, loads what is approved.
 
 Loading happens beside the stream, so that a swap costs the stream nothing. One model is loaded at a time: those the
-stream waits for come first, then the policy in force, then open orders in the order in which govern takes them. Models
-of the past are loaded only when the stream asks for them. A model that fails a check is kept as a reason, never as a
-model.
+stream waits for come first, then the policy in force, then open orders in the order in which govern takes them: the
+latest rollback before all others. Models of the past are loaded only when the stream asks for them. A model that fails
+a check is kept as a reason, never as a model.
 """
 
 from __future__ import annotations
@@ -137,11 +137,17 @@ class ModelLibrary:
                 del self._models[gone]
 
     def events(self) -> list[Loaded]:
-        """What was loaded or rejected since the last call."""
+        """What was loaded or rejected since the last call. :meth:`states` says it again."""
         found = []
         while not self._events.empty():
             found.append(self._events.get())
         return found
+
+    def states(self) -> list[Loaded]:
+        """Every model that is loaded here, and every one that was rejected here."""
+        with self._lock:
+            loaded = [Loaded(model_id, "LOADED", "") for model_id in self._models]
+            return loaded + [Loaded(model_id, "REJECTED", why) for model_id, why in self._rejected.items()]
 
     def close(self) -> None:
         """End the thread."""
@@ -180,7 +186,9 @@ class ModelLibrary:
                 case Approval():
                     self._pending[offset] = record.policy.models
                 case RolledBack():
-                    self._pending[offset] = self._activations.get(record.activation_id, [])
+                    models = self._activations.get(record.activation_id, [])
+                    wanted = [m for m in models if m not in record.without]
+                    self._pending = {offset: wanted} | self._pending  # ahead of all others, as govern takes it
                 case Rejection(order_offset=int(refused)):
                     self._pending.pop(refused, None)
                 case Activated():
@@ -205,7 +213,8 @@ class ModelLibrary:
         try:
             model = self._loaded(self._manifests[model_id])
         except ModelRejected as e:
-            self._rejected[model_id] = str(e)
+            with self._lock:
+                self._rejected[model_id] = str(e)
             self._events.put(Loaded(model_id, "REJECTED", str(e)))
             log.warning("rejected: %s", e)
             return True

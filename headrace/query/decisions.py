@@ -38,5 +38,7 @@ def decision(record: Record) -> Decision:
         case Activated():
             return Decision(record.at, "activated", record.model_id, "", record.reason)
         case RolledBack():
-            return Decision(record.at, "rollback", "", record.by, record.reason)
+            left_out = ", ".join(m[:12] for m in record.without)
+            said = f"{record.reason} (without {left_out})" if left_out else record.reason
+            return Decision(record.at, "rollback", "", record.by, said)
     raise AssertionError(f"{type(record).__name__} is no decision")

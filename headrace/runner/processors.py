@@ -83,16 +83,16 @@ def _join(context: WorkerContext) -> Processor:
 
 def _retrain(context: WorkerContext) -> Processor:
     from headrace.jobs.inside import spec_of
-    from headrace.streams.retrain import ChildTrainer, Retrain
+    from headrace.streams.retrain import Retrain, training_in_children
 
-    return Retrain(context.topics, ChildTrainer(spec_of(context.reference, context.settings)))
+    return Retrain(context.topics, training_in_children(spec_of(context.reference, context.settings)))
 
 
 def _govern(context: WorkerContext) -> Processor:
     from headrace.jobs.inside import spec_of
-    from headrace.streams.govern import ChildGateRunner, Govern
+    from headrace.streams.govern import Govern, gates_in_children
 
-    gates = ChildGateRunner(spec_of(context.reference, context.settings))
+    gates = gates_in_children(spec_of(context.reference, context.settings))
     return Govern(context.topics, gates, lambda: context.log.members(context.group("infer")))
 
 

@@ -6,6 +6,7 @@ labels) are columns and have no class here.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -34,6 +35,10 @@ class PartitionOffset(Record):
     offset: int
 
 
+FULL = 100
+"""Weight of a route that is alone: the weights of an approval are percent."""
+
+
 class Route(Record):
     model_id: str
     weight: int = Field(gt=0)
@@ -55,6 +60,22 @@ class Policy(Record):
     @property
     def champion(self) -> str:
         return self.routes[0].model_id
+
+    def without(self, models: Collection[str]) -> Policy:
+        """This policy with some of its candidates or shadows left out; a route that is left alone answers everything.
+
+        Raises:
+            ValueError: the champion is among ``models``: what is left is no policy that anyone approved.
+        """
+        if not models:
+            return self
+        if self.champion in models:
+            raise ValueError(f"policy without its champion {self.champion[:12]}")
+        routes = [r for r in self.routes if r.model_id not in models]
+        shadows = [m for m in self.shadows if m not in models]
+        if len(routes) == 1:
+            return Policy(routes=[Route(model_id=self.champion, weight=FULL)], shadows=shadows, backlog=self.backlog)
+        return self.model_copy(update={"routes": routes, "shadows": shadows})
 
 
 class TrainingTrigger(Record):
@@ -140,6 +161,14 @@ class ModelManifest(Record):
     at: datetime = Field(default_factory=now)
 
 
+class TrainedAgain(Record):
+    model_id: str
+    trigger_id: str
+    trigger_reason: str
+    requester: str
+    at: datetime = Field(default_factory=now)
+
+
 class GateResult(Record):
     model_id: str
     gate: str
@@ -180,6 +209,7 @@ class Activated(Record):
 
 class RolledBack(Record):
     activation_id: str
+    without: list[str] = []
     by: str
     reason: str
     at: datetime = Field(default_factory=now)
@@ -271,6 +301,7 @@ CONTROL_RECORDS: dict[str, type[Record]] = {
         TrainingTrigger,
         ModelChunk,
         ModelManifest,
+        TrainedAgain,
         GateResult,
         Approval,
         Rejection,

@@ -57,7 +57,7 @@ TOPICS: dict[str, Topic] = {
         Topic("labels", ("Label",), True, "time"),
         Topic("examples", ("examples",), True, "time"),
         Topic("triggers", ("TrainingTrigger",), False, "compact+time"),
-        Topic("models", ("ModelChunk", "ModelManifest"), False, "compact"),
+        Topic("models", ("ModelChunk", "ModelManifest", "TrainedAgain"), False, "compact"),
         Topic(
             "decisions",
             ("GateResult", "Approval", "Rejection", "Activated", "RolledBack", "LossAccepted"),

@@ -75,7 +75,11 @@ class Processor(Protocol):
         """Earliest offset of ``tp`` from which the state that holds at ``position`` can be rebuilt."""
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        """These partitions are ours now. Their state starts empty and is rebuilt right after this."""
+        """These partitions are ours now. Their state starts empty and is rebuilt right after this.
+
+        None: those there were are taken away; none once more: others have them now. What no record of the log depends
+        on, as a child process at work, may be kept in between.
+        """
 
     def figures(self) -> Iterable[Figure]:
         """What the processor tells of itself beside what its loop does, for /metrics. Called from another thread."""

@@ -18,9 +18,10 @@ RESULTS = "gates.json"
 _Results = TypeAdapter(list[GateResult])
 
 
-def results(folder: Path) -> list[GateResult]:
-    """What a job wrote."""
-    return _Results.validate_json((folder / RESULTS).read_bytes())
+def results(folder: Path) -> list[GateResult] | None:
+    """What a job wrote, or None while it has not."""
+    file = folder / RESULTS
+    return _Results.validate_json(file.read_bytes()) if file.exists() else None
 
 
 def work(topics: PipelineTopics, spec: dict[str, Any], folder: Path) -> None:
@@ -40,7 +41,9 @@ def work(topics: PipelineTopics, spec: dict[str, Any], folder: Path) -> None:
         if isinstance(record, ConsumerContract):
             contracts[record.consumer_id] = record
     case = GateCase(topics.pipeline, candidate, champion, examples, list(contracts.values()))
-    (folder / RESULTS).write_bytes(_Results.dump_json(run_gates(case)))
+    half = folder / f"{RESULTS}.half"
+    half.write_bytes(_Results.dump_json(run_gates(case)))
+    half.rename(folder / RESULTS)  # whole, or not there
 
 
 def _fetched(topics: PipelineTopics, model: Published) -> Package:

@@ -24,6 +24,7 @@ from headrace.schema.records import (
     Policy,
     PolicyMarker,
     Rejection,
+    RolledBack,
     Route,
     WorkerStatus,
 )
@@ -158,11 +159,35 @@ def a_rejected_model_in_force(s: Spoiler) -> Found:
     ruling = governance(s.topics).in_force
     assert ruling is not None
     model = ruling.policy.champion
-    s.control("decisions", Rejection(model_id=model, by="test", reason="no"))
+    rejected = s.control("decisions", Rejection(model_id=model, by="test", reason="no"))
     hashed = evidence_hash(governance(s.topics).gates[model].values())
     policy = Policy(routes=[Route(model_id=model, weight=100)])
     order = s.control("decisions", Approval(model_id=model, by="test", evidence_hash=hashed, policy=policy))
-    return _carried_out(s, policy, order, hashed)
+    return {("evidence", "decisions", 0, rejected), *_carried_out(s, policy, order, hashed)}
+
+
+def a_rejected_model_brought_back(s: Spoiler) -> Found:
+    """A rollback to the policy whose champion was rejected since, carried out in full."""
+    state = governance(s.topics)
+    assert state.in_force is not None
+    earlier = next(a for a in state.activations.values() if a.model_id != state.in_force.model_id)
+    rejected = s.control("decisions", Rejection(model_id=earlier.model_id, by="test", reason="no"))
+    order = s.control("decisions", RolledBack(activation_id=earlier.activation_id, by="test", reason=""))
+    return {("evidence", "decisions", 0, rejected), *_carried_out(s, earlier.policy, order, "")}
+
+
+def a_rejected_model_that_rules_on(s: Spoiler) -> Found:
+    ruling = governance(s.topics).in_force
+    assert ruling is not None
+    rejection = Rejection(model_id=ruling.policy.models[-1], by="test", reason="no")
+    return {("evidence", "decisions", 0, s.control("decisions", rejection))}
+
+
+def another_policy_than_a_rollback_names(s: Spoiler) -> Found:
+    """The order leaves a shadow out, and the activation does not."""
+    shadowed = next(a for a in governance(s.topics).activations.values() if a.policy.shadows)
+    back = RolledBack(activation_id=shadowed.activation_id, without=shadowed.policy.shadows, by="test", reason="")
+    return _carried_out(s, shadowed.policy, s.control("decisions", back), "")
 
 
 def _carried_out(s: Spoiler, policy: Policy, order: int, evidence: str) -> Found:
@@ -295,6 +320,9 @@ SPOILT: list[Callable[[Spoiler], Found]] = [
     an_approval_forged,
     an_activation_nobody_ordered,
     a_rejected_model_in_force,
+    a_rejected_model_brought_back,
+    a_rejected_model_that_rules_on,
+    another_policy_than_a_rollback_names,
     a_marker_nobody_decided,
     a_marker_lost,
     a_model_that_every_worker_rejects,

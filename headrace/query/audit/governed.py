@@ -6,19 +6,27 @@ from collections.abc import Iterable
 
 from headrace.governance.catalog import Governance
 from headrace.governance.evidence import evidence_hash
+from headrace.governance.replacement import rejected_line
 from headrace.query.audit.report import Report
-from headrace.schema.records import Activated, Approval, Record, RolledBack, WorkerStatus
+from headrace.schema.records import Activated, Approval, Record, Rejection, RolledBack, WorkerStatus
 
 
 def decided(report: Report, topic: str, decisions: Iterable[tuple[int, Record]]) -> Governance:
     """Go through the decisions in log order; gives what they come to."""
     state = Governance()
+    rejected_at: dict[str, int] = {}
     for offset, record in decisions:
         if isinstance(record, Activated):
             report.checked("evidence", "activations", 1)
             if why := _unfounded(record, state):
                 report.broken("evidence", "activations", (topic, 0), [offset], why)
+        if isinstance(record, Rejection) and record.order_offset is None:
+            report.checked("evidence", "rejections", 1)
+            rejected_at[record.model_id] = offset
         state.take(offset, record)
+    for model in state.ruling_though_rejected():
+        what = f"model {model[:12]} is rejected and still in force, and nothing is ordered in its place"
+        report.broken("evidence", "rejections", (topic, 0), [rejected_at[model]], what)
     return state
 
 
@@ -49,7 +57,10 @@ def _unfounded(activated: Activated, before: Governance) -> str:
         earlier = before.activations.get(order.activation_id)
         if earlier is None:
             return f"{known} goes back to activation {order.activation_id}, which there was not"
-        return "" if earlier.policy == activated.policy else f"{known} goes back to another policy than it names"
+        if before.asked_for(order) != activated.policy:
+            return f"{known} goes back to another policy than it names"
+        why = rejected_line(before, activated.policy)
+        return f"{known} goes back to a model that must not come back: {why}" if why else ""
     return _unapproved(known, activated, order, before)
 
 
@@ -61,10 +72,8 @@ def _unapproved(known: str, activated: Activated, order: Approval, before: Gover
     gates = before.gates.get(order.model_id, {})
     if order.evidence_hash != evidence_hash(gates.values()):
         return f"the approval by {order.by} was given on other evidence than the gate results before it"
-    if rejected := [m for m in order.policy.models if m in before.rejected]:
-        return (
-            f"{known} puts model {rejected[0][:12]} in force, which was rejected: {before.rejected[rejected[0]].reason}"
-        )
+    if why := rejected_line(before, order.policy):
+        return f"{known} puts a model in force that must not be: {why}"
     if blocked := [g.gate for g in gates.values() if not g.passed and g.mode == "block"]:
         return f"{known} puts a model in force that gate {blocked[0]} blocks"
     return ""
