@@ -37,9 +37,14 @@ def manifests_in(topics: PipelineTopics, chunk: Chunk) -> dict[str, Published]:
     """The manifests among the records of a chunk of the models topic; model chunks are not decoded."""
     return {
         record.model_id: Published(record, offset)
-        for offset, record in topics.control_records(_keyed(chunk, lambda key: b"/" not in key))
+        for offset, record in topics.control_records(without_model_chunks(chunk))
         if isinstance(record, ModelManifest)
     }
+
+
+def without_model_chunks(chunk: Chunk) -> Chunk:
+    """A chunk of the models topic without the bytes of models, which are most of it and nobody's who follows it."""
+    return _keyed(chunk, lambda key: b"/" not in key)
 
 
 def _keyed(chunk: Chunk, wanted: Callable[[bytes], bool]) -> Chunk:

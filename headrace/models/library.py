@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from headrace.errors import HeadraceError, ModelRejected, Unavailable
+from headrace.governance.catalog import without_model_chunks
 from headrace.governance.policy import PolicyInForce, PolicyTimeline
 from headrace.kafka.log import Log, TopicPartition
 from headrace.models.package.signing import Trust
@@ -162,7 +163,8 @@ class ModelLibrary:
                 try:
                     chunks = reader.poll(1000, 0.0 if loading else 0.05)
                     for chunk in chunks:
-                        for offset, record in self._topics.control_records(chunk):
+                        read = without_model_chunks(chunk) if chunk.tp == self._published else chunk
+                        for offset, record in self._topics.control_records(read):
                             self._note(offset, record)
                     for tp in self._reached:
                         self._reached[tp] = reader.reached(tp)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from headrace.codec.column import BytesColumn
+from headrace.errors import SchemaError
 from headrace.kafka.memory import MemoryLog
 from headrace.models.library import ModelLibrary
 from headrace.models.package.signing import Trust
@@ -125,3 +127,29 @@ def test_what_the_stream_waits_for_comes_first_then_the_orders_in_their_order(de
     desk.publish()
     wait_for(loads(library, found, desk.ids), 40, "all three models")
     assert found == [desk.ids[0], desk.ids[2], desk.ids[1]]
+
+
+def test_the_bytes_of_models_that_nobody_wants_are_never_decoded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = desk.topics.codec("models")
+    decoded: list[str] = []
+    plain = codec.decode_controls
+
+    def counting(values: BytesColumn) -> Iterator[Record | SchemaError]:
+        for record in plain(values):
+            decoded.append(type(record).__name__)
+            yield record
+
+    monkeypatch.setattr(codec, "decode_controls", counting)
+    desk.publish()
+    desk.rule(desk.ids[1])
+    library = desk.library()
+    wait_for(lambda: library.model(desk.ids[1]), 20, "the model in force is loaded")
+    chunks = len(desk.packages[1].manifest.chunks)
+    assert decoded.count("ModelManifest") >= 3
+    # Looking for the chunks of one model, its neighbours' are met; following the topic, none is.
+    assert decoded.count("ModelChunk") <= 2 * chunks + 2
+    before = len(decoded)
+    later = desk.library()
+    wait_for(lambda: later.current, 20, "a second process has read the topics")
+    wait_for(lambda: len(decoded) >= before + 3, 20, "it has read the manifests")
+    assert set(decoded[before : before + 3]) == {"ModelManifest"}
