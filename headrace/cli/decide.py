@@ -154,10 +154,10 @@ def rollback(
     reason: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the record.")] = "asked for",
     by: ByOption = "",
 ) -> None:
-    """Put an earlier policy in force again, none of whose models is rejected.
+    """Put an earlier policy in force again.
 
-    Goes the same way as an approval, ahead of every order that is open: an approval that still waits for workers is
-    refused, and must be given anew. headrace models list shows the activations so far.
+    Never one with a rejected model. Goes the same way as an approval, ahead of every order that is open: an approval
+    that still waits for workers is refused, and must be given anew. headrace models list shows the activations so far.
     """
     from headrace.governance.decisions import order_rollback
 
