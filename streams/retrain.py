@@ -74,9 +74,10 @@ class Retrain(Stateless):
         return Step([self._publication(trigger, package)], consumed=1)
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        self._published = set()
         self._trainings.assigned(holds=bool(tps), still=self._not_done)
         if tps:
+            # Past any transaction still open: one of ours may have just gone through.
+            self._published = set(published(self._topics, settled=True))
             self._topics.prepare("models", "dead")
             self._trainings.warm()
 

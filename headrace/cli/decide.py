@@ -112,7 +112,7 @@ def reject(
     from headrace.governance.decisions import order_rejection
 
     topics, _ = opened(ctx, pipeline)
-    if not instead and sys.stdin.isatty():
+    if not instead and on_a_terminal():
         instead = _asked_instead(topics, model)
     with waiting("reading models and decisions"):
         rejected = order_rejection(topics, model, by or getpass.getuser(), reason, instead)
@@ -124,6 +124,11 @@ def reject(
     without = f" without {left_out}" if left_out else ""
     typer.echo(f"in its place: the policy of activation {rejected.instead.activation_id}{without}, ordered with it")
     _in_force_next(pipeline)
+
+
+def on_a_terminal() -> bool:
+    """Whether someone can be asked."""
+    return sys.stdin.isatty()
 
 
 def _asked_instead(topics: PipelineTopics, model: str) -> str:
@@ -153,10 +158,8 @@ def rollback(
 ) -> None:
     """Put an earlier policy in force again.
 
-    One that names a rejected model never comes back.
-
-    Goes the same way as an approval, ahead of every order that is open: an approval that still waits for workers is
-    refused, and must be given anew. headrace models list shows the activations so far.
+    Never one with a rejected model. Goes the same way as an approval, ahead of every order that is open: an approval
+    that still waits for workers is refused, and must be given anew. headrace models list shows the activations so far.
     """
     from headrace.governance.decisions import order_rollback
 

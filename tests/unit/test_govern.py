@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from headrace.cli import decide
 from headrace.errors import ConfigError, TransactionAborted
 from headrace.governance.decisions import (
     order_rejection,
@@ -306,3 +309,26 @@ def test_gates_at_work_go_on_over_a_rebalance_that_brings_them_back() -> None:
     court.gates.ready = True
     until(lambda: court.ids[0] in court.state.gates, court.loop)
     assert court.gates.started == [court.ids[0]]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_command_asks_what_rules_instead_on_a_terminal_and_refuses_elsewhere(
+    court: Court, terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = typer.Typer()
+    app.command()(decide.reject)
+    monkeypatch.setattr(decide, "opened", lambda *_: (court.topics, None))
+    monkeypatch.setattr(decide, "on_a_terminal", lambda: terminal)
+    first = court.rules(0)
+    court.rules(1)
+    arguments = ["govern", court.ids[1], "--why", "unfair", "--by", "bob"]
+    done = CliRunner().invoke(app, arguments, input="previous\n")
+    if not terminal:
+        assert isinstance(done.exception, ConfigError)
+        assert court.state.rejected == {}
+        done = CliRunner().invoke(app, [*arguments, "--instead", "previous"])
+    assert done.exit_code == 0, done.output
+    assert f"in its place: the policy of activation {first}, ordered with it" in done.output
+    assert (f"  {first} ({court.ids[0][:12]} 100 %)" in done.output) == terminal
+    court.carried_out(court.order)
+    assert court.in_force == [(court.ids[0], 100)]
