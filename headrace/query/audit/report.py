@@ -30,7 +30,7 @@ RULES: dict[Rule, str] = {
     "no_aborted": "nothing came of a record that was given up",
     "manifest": "each published model is whole, and its digests are right",
     "policy": "each record is scored by the models that the policy in force at its offset names, and no others",
-    "evidence": "each activation follows an order, each approval the gate results before it; no rejected model rules on",
+    "evidence": "each activation follows an order, each approval its gate results; no rejected model rules on",
     "recomputed": "the processors' own functions give these outcomes, no fewer and no others",
     "replayed": "scored again, each record gives the same prediction, bit for bit",
     "indexed": "the search engine holds each record that was forwarded, once, and nothing else",
