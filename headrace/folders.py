@@ -18,6 +18,7 @@ def private_folder(folder: Path) -> None:
     """
     for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
         missing.mkdir(mode=PRIVATE, exist_ok=True)
+    folder.mkdir(mode=PRIVATE, exist_ok=True)  # which says it where a file is in the way
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & ~PRIVATE == 0:
         return

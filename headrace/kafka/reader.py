@@ -13,11 +13,14 @@ from headrace.kafka.acl import READER_GROUP
 from headrace.kafka.client import client
 from headrace.kafka.client_errors import Door
 from headrace.kafka.log import Chunk, Position, RebalanceListener, TopicPartition, not_there
-from headrace.kafka.transport import Transport
+from headrace.kafka.transport import ClientEvent, Transport
 
 BOUNDS_S = 10.0
 COMMITTED_S = 30.0
 """Longer than a transaction may stay open: a dead worker's pending commit holds the answer back that long."""
+
+NOTHING_COMMITTED = "no previously committed offset"
+"""How librdkafka says that a group has not committed anything of a partition."""
 
 CONSUMER = {
     "isolation.level": "read_committed",
@@ -100,6 +103,7 @@ class KafkaGroupReader:
         self._listener = listener
         self._reached: dict[TopicPartition, int] = {}
         self._door = Door()
+        self._rewound = False
         self._fetcher = transport.fetcher(self._consumer)
         self.metadata: object | None = None
         """Who this member was when it got its partitions; what it commits, it commits as that."""
@@ -111,12 +115,17 @@ class KafkaGroupReader:
             if other.error.code() == KafkaError._PARTITION_EOF and other.tp is not None:
                 self._reached[other.tp] = other.offset
                 continue
-            if other.error.code() == KafkaError._AUTO_OFFSET_RESET:
+            if other.error.code() == KafkaError._AUTO_OFFSET_RESET and not self._by_itself(other):
                 raise OffsetGone(f"{other.tp}: {other.error.str()}")
-            self._door.passing(other.error)
+            if other.error.code() != KafkaError._AUTO_OFFSET_RESET:
+                self._door.passing(other.error)
         if fetched.chunks:
             self._door.open()
         return fetched.chunks
+
+    def _by_itself(self, told: ClientEvent) -> bool:
+        """Whether a client tells of where it would have begun by itself, before it was told where."""
+        return not self._rewound or NOTHING_COMMITTED in told.error.str()
 
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
         asked = [KafkaPartition(tp.topic, tp.partition) for tp in tps]
@@ -142,6 +151,7 @@ class KafkaGroupReader:
 
     def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._reached.clear()
+        self._rewound = True
         # Not seek: it is refused for a partition whose fetching has not begun.
         parts = [KafkaPartition(tp.topic, tp.partition, at) for tp, at in offsets.items()]
         self._consumer.assign(parts)
@@ -160,9 +170,10 @@ class KafkaGroupReader:
     def _assigned(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
         # Nothing here may wait or fail: where this raises, the client goes on with the partitions unpaused.
         tps = named(parts)
+        self._rewound = False
         self._fetcher.direct(tps)
-        # Nothing is fetched before a rewind says from where: a committed position may be gone.
-        consumer.assign([])
+        consumer.assign(parts)
+        self._fetcher.pause(tps)
         self.metadata = consumer.consumer_group_metadata()
         self._door.open()
         self._listener.on_assigned(tps)

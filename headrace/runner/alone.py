@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from headrace.errors import ConfigError, HeadraceError
+from headrace.errors import ConfigError, HeadraceError, Unavailable
 from headrace.kafka.log import Log
 
 log = logging.getLogger("headrace.runner")
@@ -36,7 +36,16 @@ def wait_until_alone(cluster: Log, group: str, worker: str) -> None:
         Unavailable: Kafka is away.
     """
     deadline, told = time.monotonic() + LEAVES_S, False
-    while others := sorted(cluster.members(group) - {worker}):
+    while True:
+        try:
+            others = sorted(cluster.members(group) - {worker})
+        except Unavailable:  # a broker that has just started does not know its groups yet
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOOK_S)
+            continue
+        if not others:
+            return
         if time.monotonic() > deadline:
             raise _company(group, others[0])
         if not told:

@@ -148,7 +148,7 @@ PROCESSORS: dict[str, ProcessorSpec] = {
         ProcessorSpec(
             name="retrain",
             does="triggers -> models, trained on examples",
-            reads=("triggers", "examples"),
+            reads=("triggers", "examples", "models"),
             writes=("models", "dead"),
             make=_retrain,
             extra="train",

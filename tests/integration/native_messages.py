@@ -67,10 +67,12 @@ class Member:
     def __init__(self, log: KafkaLog, group: str, topic: str, name: str) -> None:
         self.assigned: set[TopicPartition] = set()
         self.read = 0
+        self.fresh = False
         self.reader: GroupReader = log.group(group, [topic], name, self)
 
     def on_assigned(self, tps: Sequence[TopicPartition]) -> None:
         self.assigned = set(tps)
+        self.fresh = True
 
     def on_revoked(self, tps: Sequence[TopicPartition]) -> None:
         self.assigned = set()
@@ -78,6 +80,9 @@ class Member:
     on_lost = on_revoked
 
     def poll(self, limit: int) -> None:
+        if self.fresh:
+            self.reader.rewind(dict.fromkeys(self.assigned, 0))
+            self.fresh = False
         self.reader.resume(sorted(self.assigned))
         self.read += sum(map(len, self.reader.poll(limit, 0.05)))
 

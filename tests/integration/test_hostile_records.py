@@ -156,7 +156,7 @@ def test_odd_records_that_are_sound_come_through_as_they_are(platform: Platform,
 
 
 def test_a_record_over_the_limit_is_refused_at_the_door(platform: Platform, ids: tuple[int, int, int]) -> None:
-    with pytest.raises(HeadraceError, match="over 3000000 bytes, make them smaller"):
+    with pytest.raises(HeadraceError, match="over 3000000 bytes, make it smaller"):
         platform.push_bytes([header(ids[1]) + body("over") + varint(LARGEST) + b"x" * LARGEST + b"\x00"])
 
 

@@ -180,7 +180,7 @@ def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(StackError) as caught:
         Stack(tmp_path / "file").start()
     assert str(caught.value) == (
-        f"the state folder {tmp_path / 'file'} cannot be used: File exists. Name another with --state"
+        f"the state folder {tmp_path / 'file'} cannot be used: Not a directory. Name another with --state"
     )
 
 
