@@ -26,6 +26,8 @@ from headrace.testing.pipelines import toy, wide
 from tests.graphs import ANYONE, graph, node, packed_as_toy
 from tests.mixing_models import MIXING
 
+pytestmark = pytest.mark.slow
+
 
 def refusal(onnx_bytes: bytes, trust: Trust = ANYONE, **stated: Any) -> str:
     """What a trial says of a model, after its id."""
@@ -60,7 +62,6 @@ def test_what_the_platform_published_before_is_still_accepted(algorithm: str, mo
     try_out(packed(toy("proof"), algorithm, exported, 3), ANYONE)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_what_the_bench_scores_is_accepted(kind: str) -> None:
     with warnings.catch_warnings(action="ignore"):
