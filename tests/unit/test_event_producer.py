@@ -28,6 +28,8 @@ from headrace.testing.pipelines import BEGIN, RAW, toy
 from headrace.topics.pipeline_topics import PipelineTopics
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 SHORT_S = 0.2
 NULLABLE: dict[str, Any] = {"name": "code", "type": ["null", "long"], "default": 3}
 

@@ -20,6 +20,8 @@ from headrace.consumers.forward.engine import Engine
 from headrace.consumers.forward.route import Documents, Refused
 from headrace.errors import Unavailable
 
+pytestmark = pytest.mark.slow
+
 Item = dict[str, Any]
 Says = Callable[[str, Item], Item]
 """From a document's id and body to what the engine says of it."""

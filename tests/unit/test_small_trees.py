@@ -22,6 +22,8 @@ from headrace.models.score.trees_kernel import BLOCK, LEAVES, prepare, score_tre
 from headrace.testing.models import model_package
 from headrace.testing.pipelines import toy
 
+pytestmark = pytest.mark.slow
+
 WIDTH = 3
 NODE_FIELDS = (
     "nodes_treeids",

@@ -18,6 +18,8 @@ from headrace.models.score.session import ScoringModel
 from headrace.testing.models import model_package
 from headrace.testing.pipelines import toy
 
+pytestmark = pytest.mark.slow
+
 
 def _fitted(model: Any, width: int = 3) -> bytes:
     """The model as ONNX, fitted on rows whose last feature decides."""
