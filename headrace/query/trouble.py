@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from headrace.governance.catalog import published
+from headrace.governance.catalog import published, trained_again
 from headrace.kafka.log import read_range
 from headrace.schema.records import DeadLetter
 from headrace.topics.pipeline_topics import PipelineTopics
@@ -86,6 +86,7 @@ def _dead(topics: PipelineTopics, letters: list[DeadLetter], processor: str, nam
 def _training(topics: PipelineTopics, letter: DeadLetter) -> Trouble | None:
     """A training that failed, and none has given a model since."""
     last = [p.manifest.at for p in published(topics).values()]
+    last += [again.at for found in trained_again(topics).values() for again in found]
     if last and letter.at is not None and max(last) > letter.at:
         return None
     what = f"the last training gave no model: {letter.code} ({letter.reason})"

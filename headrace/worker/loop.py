@@ -255,8 +255,8 @@ class ExactlyOnceLoop:
         except BaseException:
             self._end_rebuild()
             raise
-        self.status.rebuilding = self._rebuilding.progress
         if not self._rebuilding.done:
+            self.status.rebuilding = self._rebuilding.progress
             return
         self._end_rebuild()
         self._group.rewind(self._read)
