@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-import polars as pl
+import numpy as np
 
+Times = np.ndarray[tuple[int], np.dtype[np.int64]]
 TICK_S = 0.05
 
 
@@ -16,11 +17,9 @@ class Pace:
     Args:
         rate: rows a second, at most; None: no limit.
         speed: event-time seconds that pass in one second; None: not by event time.
-        event_time: name of the event-time column.
     """
 
-    def __init__(self, event_time: str, *, rate: float | None = None, speed: float | None = None) -> None:
-        self._column = event_time
+    def __init__(self, *, rate: float | None = None, speed: float | None = None) -> None:
         self._rate = rate
         self.speed = speed
         self._sent = 0
@@ -28,24 +27,27 @@ class Pace:
         self._clock: tuple[float, int] | None = None
         self._sleep: Callable[[float], None] = time.sleep
 
-    def parts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """The rows in order, in parts, each given when it is due."""
+    def parts(self, times: Times) -> Iterator[slice]:
+        """The rows in order, in parts, each given when it is due.
+
+        Args:
+            times: event time of each row, microseconds since 1970.
+        """
         if self.speed is not None:
-            yield from self._by_event_time(rows)
+            yield from self._by_event_time(np.maximum.accumulate(times))
         elif self._rate is not None:
             step = max(1, int(self._rate * TICK_S))
-            for start in range(0, rows.height, step):
-                part = rows.slice(start, step)
+            for start in range(0, len(times), step):
+                part = slice(start, min(start + step, len(times)))
                 self._sleep(max(0.0, self._began + self._sent / self._rate - time.monotonic()))
-                self._sent += part.height
+                self._sent += part.stop - part.start
                 yield part
         else:
-            yield rows
+            yield slice(0, len(times))
 
-    def _by_event_time(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        times = rows[self._column].cast(pl.Datetime("us", "UTC")).to_physical().cum_max()
+    def _by_event_time(self, times: Times) -> Iterator[slice]:
         start = 0
-        while start < rows.height:
+        while start < len(times):
             now = time.monotonic()
             if self._clock is None:
                 self._clock = (now, int(times[start]))
@@ -53,8 +55,8 @@ class Pace:
             assert self.speed is not None
             event += int((now - wall) * self.speed * 1_000_000)
             self._clock = (now, event)
-            stop = int(times.search_sorted(event, side="right"))
+            stop = int(np.searchsorted(times, event, side="right"))
             if stop > start:
-                yield rows.slice(start, stop - start)
+                yield slice(start, stop)
                 start = stop
             self._sleep(TICK_S)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from headrace.client.event_key import key_reader
-from headrace.codec.scalars import EPOCH
+from headrace.codec.times import EPOCH
 from headrace.codec.values import record_encoder
 from headrace.errors import SchemaError
 from headrace.kafka.log import FULL_S, Headers, OnDelivery, Sender

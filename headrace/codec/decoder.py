@@ -65,6 +65,14 @@ def compile_decoder(writer: Schema, layout: Layout) -> Program:
     return compiler.program()
 
 
+def compile_default(f: Field, layout: Layout) -> Program:
+    """The program that gives a field its default, from no bytes at all."""
+    compiler = _Compiler(layout.scopes)
+    compiler.default(f)
+    compiler.emit(ops.END, None, path="")
+    return compiler.program()
+
+
 @dataclass
 class _Compiler:
     scopes: int
@@ -184,9 +192,9 @@ class _Compiler:
             self.value(f.node, target.node if target is not None else None)
         for f in reader.fields if reader is not None else ():
             if id(f) not in taken:
-                self._default(f)
+                self.default(f)
 
-    def _default(self, f: Field) -> None:
+    def default(self, f: Field) -> None:
         """Read a field that the writer does not have from the bytes of its default."""
         if not f.has_default:
             raise SchemaError(f"field {f.node.path} is not in the writer's schema and has no default")

@@ -10,6 +10,7 @@ import polars as pl
 from headrace.codec.batch import Bools
 from headrace.codec.column import BytesColumn
 from headrace.codec.encoder import Cells
+from headrace.codec.numbers import DIGITS
 from headrace.codec.tree import Layout, Node
 from headrace.codec.types import polars_type_of
 
@@ -99,6 +100,6 @@ def _column(data: bytes, lengths: np.ndarray) -> BytesColumn:
 
 def _unscaled(node: Node, value: Decimal) -> bytes:
     """A decimal as big-endian two's complement: the fewest bytes, or as many as a fixed has."""
-    whole = int(value.scaleb(node.scale))
+    whole = int(value.scaleb(node.scale, DIGITS))  # Python's own context would round to 28 digits
     size = node.size if node.kind == "fixed" else (whole if whole >= 0 else ~whole).bit_length() // 8 + 1
     return whole.to_bytes(size, "big", signed=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from headrace.codec.tree import Node
@@ -21,17 +22,37 @@ _WORDS = {
 }
 
 
+_NOTHING = object()
+
+
 class Misfit(Exception):
     """A value that its field does not take.
 
     Args:
-        reason: what is wrong, without the path.
+        told: what is wrong, without the path and the value.
+        value: the value, if there is one to show.
+
+    Attributes:
+        typed: whether a message names the value's Python type, which says nothing to those who sent a file.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, told: str, value: object = _NOTHING) -> None:
+        super().__init__(told)
         self.path = ""
+        self.typed = True
+        self._told = told
+        self._value = value
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, without the path."""
+        return self._told if self._value is _NOTHING else f"is {shown(self._value, typed=self.typed)}, {self._told}"
+
+    @property
+    def kind(self) -> str:
+        """What is wrong without the value and its index: the same for all values of one kind of fault."""
+        path = re.sub(r"\[[^\]]*\]", "[]", self.path)
+        return f"{f'field {path}' if path else 'the event'}: {self._told}"
 
     def inside(self, step: str) -> Misfit:
         """The same, one level further out: ``step`` is a field's name, or an index in brackets."""
@@ -47,7 +68,7 @@ def misfit(value: object, node: Node, why: str = "") -> Misfit:
     """The refusal of a value by its field's type; ``why`` says more where the type alone does not tell."""
     if value is None:
         return Misfit(f"is missing: it is null, and the schema asks for {expected(node)}")
-    return Misfit(f"is {shown(value)}, not {expected(node)}{': ' if why else ''}{why}")
+    return Misfit(f"not {expected(node)}{': ' if why else ''}{why}", value)
 
 
 def missing(node: Node) -> Misfit:
@@ -73,15 +94,24 @@ def expected(node: Node) -> str:
     return _WORDS.get(node.logical) or f"{'an' if node.kind[0] in 'aeiou' else 'a'} {node.kind}"
 
 
-def shown(value: object) -> str:
-    """A value with its Python type: short text and numbers as they are, of the rest the type alone."""
-    name = type(value).__name__
+def shown(value: object, *, typed: bool = True) -> str:
+    """A value: short text and numbers as they are, of the rest the type alone.
+
+    ``typed``: with the name of its Python type; without, as JSON calls it.
+    """
+    name = type(value).__name__ if typed else _JSON_NAMES.get(type(value), type(value).__name__)
+    behind = f" ({name})" if typed else ""
     if isinstance(value, str):
         cut = json.dumps(str(value[:LONGEST_SHOWN]), ensure_ascii=False).encode(errors="backslashreplace").decode()
-        return f"{cut}{'...' if len(value) > LONGEST_SHOWN else ''} ({name})"
+        return f"{cut}{'...' if len(value) > LONGEST_SHOWN else ''}{behind}"
     if isinstance(value, bytes | bytearray | memoryview | list | tuple | dict | set | frozenset):
         return f"{'an' if name[0] in 'aeiou' else 'a'} {name} of {len(value)}"
-    return f"{_brief(value)} ({name})"
+    if not typed and isinstance(value, bool):
+        return str(value).lower()
+    return f"{_brief(value)}{behind}"
+
+
+_JSON_NAMES: dict[type, str] = {dict: "object", list: "array", tuple: "array"}
 
 
 def _brief(value: Any) -> str:

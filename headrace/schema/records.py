@@ -229,6 +229,19 @@ class LossAccepted(Record):
     at: datetime = Field(default_factory=now)
 
 
+class FilePushed(Record):
+    """How far a file has been pushed, written in the transaction that holds its events."""
+
+    file: str
+    name: str
+    size: int
+    done: int
+    sent: int
+    refused: int
+    finished: bool
+    at: datetime = Field(default_factory=now)
+
+
 class WorkerStatus(Record):
     worker_id: str
     model_id: str
@@ -314,5 +327,6 @@ CONTROL_RECORDS: dict[str, type[Record]] = {
         DeadLetter,
         DeadRetry,
         Metric,
+        FilePushed,
     )
 }

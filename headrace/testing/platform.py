@@ -12,13 +12,15 @@ from pathlib import Path
 import polars as pl
 
 from headrace.client.events import EventProducer
-from headrace.codec.coerce import coerce
+from headrace.codec.coerce import codec_of, coerce
+from headrace.codec.rows import RowEncoder
 from headrace.config import Settings
 from headrace.declare.pipeline import Pipeline
 from headrace.errors import ConfigError, SchemaError
 from headrace.kafka.log import TopicPartition, read_all, read_range
 from headrace.kafka.memory import MemoryLog
-from headrace.producers.files import read_file
+from headrace.producers.files.batch import Options
+from headrace.producers.files.read import form_of, format_of, read_file
 from headrace.runner.processors import WorkerContext, build
 from headrace.testing.memory import in_memory
 
@@ -99,15 +101,18 @@ def read_events(pipeline: Pipeline, file: str | Path) -> pl.DataFrame:
         ConfigError: there is no such file, or it is of no such kind.
         SchemaError: a row does not fit; the message names it.
     """
+    path, options, codec = Path(file), Options(), codec_of(pipeline.raw)
+    format = format_of(path)
+    encoder = RowEncoder(codec, form_of(format, options), unknown=lambda _: None)
     frames = []
-    for batch in read_file(Path(file)):
-        fitting, bad = coerce(batch.rows, pipeline.raw)
-        refused = [(line, reason) for line, reason, _ in batch.bad]
-        refused += [(batch.lines[row], reason) for row, reason in bad]
+    for batch in read_file(path, format, pipeline.raw, options):
+        found = encoder.encode(batch.rows)
+        refused = [(bad.line, bad.reason) for bad in batch.bad]
+        refused += [(batch.lines[bad.row], bad.reason) for bad in found.bad]
         if refused:
             line, reason = min(refused)
             raise SchemaError(f"{file}:{line}: {reason}")
-        frames.append(fitting)
+        frames.append(codec.decode(found.values).frame())
     if not frames:
         raise SchemaError(f"{file} holds no events")
     return pl.concat(frames)

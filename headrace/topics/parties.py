@@ -25,7 +25,7 @@ class Party:
     transactional_ids: tuple[str, ...] = ()
 
 
-PRODUCER = Party(name="producer", writes=("raw", "dead"))
+PRODUCER = Party(name="producer", reads=("pushes",), writes=("raw", "dead", "pushes"), transactional_ids=("push.",))
 """Programs that push events."""
 SUBSCRIBER = Party(name="subscriber", reads=("models", "decisions"), writes=("contracts",))
 """Services that follow the model in force and score with it."""

@@ -69,6 +69,7 @@ TOPICS: dict[str, Topic] = {
         Topic("predictions", ("Prediction",), True, "time"),
         Topic("outcomes", ("Outcome",), True, "time"),
         Topic("metrics", ("Metric",), False, "time"),
+        Topic("pushes", ("FilePushed",), False, "compact+time"),
         Topic("dead", ("DeadLetter", "DeadRetry"), True, "time"),
     )
 }

@@ -65,7 +65,7 @@ def test_a_row_that_does_not_fit_is_reported_with_its_line_and_kept(topics: Pipe
     done = push_file(topics, path, report=seen.append)
     assert (done.sent, done.bad) == (8, 2)
     assert {(row.line, row.reason) for row in seen} == {
-        (4, 'field price: "dear" is not a double'),
+        (4, 'field price is "dear", not a double'),
         (6, "7 fields, the header names 6"),
     }
     letters = [r for c in read_all(topics.log, topics.topic("dead")) for _, r in topics.control_records(c)]
@@ -87,7 +87,7 @@ def test_lines_that_are_no_json_objects_are_bad_rows(topics: PipelineTopics, tmp
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("clicks.xls", "cannot read .xls; use .csv, .jsonl, .ndjson, .parquet, .avro"),
+        ("clicks.xls", "cannot read .xls; use .csv, .tsv, .jsonl, .ndjson, .parquet, .arrow"),
         ("none.csv", "no such file"),
         ("empty.csv", "the file is empty"),
         ("text.avro", "not an Avro file"),
@@ -113,7 +113,7 @@ def test_a_row_without_a_key_is_a_bad_row(tmp_path: Path) -> None:
     done = push_file(keyed, tmp_path / "clicks.csv", report=seen.append)
     assert (done.sent, done.bad) == (2, 2)
     assert [(row.line, row.reason) for row in seen] == [
-        (3, 'field price: "x" is not a double'),
+        (3, 'field price is "x", not a double'),
         (4, "field code, the pipeline's key, is null"),
     ]
     assert pushed(keyed)["code"].to_list() == [5, 7]
