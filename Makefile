@@ -76,7 +76,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras -
 
 lock: ## Resolve the requirements anew (needs uv)
 	@$(LOCK) --extra platform --extra checkout --extra dev pyproject.toml -o requirements.txt
-	@$(LOCK) --extra embedded --extra train --extra demo --extra checkout --constraint requirements.txt pyproject.toml -o requirements-demo.txt
+	@$(LOCK) --extra embedded --extra train --extra demo --extra files --extra checkout --constraint requirements.txt pyproject.toml -o requirements-demo.txt
 	@echo uv | $(LOCK) - -o requirements-uv.txt
 	@# With hashes, pip wants a package that has extras pinned a second time without them.
 	@for file in requirements.txt requirements-demo.txt; do \

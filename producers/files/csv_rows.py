@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import json
 import sys
 from codecs import BOM_UTF8
 from collections import deque
@@ -30,13 +31,11 @@ class CsvRows:
 
     Args:
         cells: a column of text for each of the file's.
-        sources: the lines of each row.
         options: how times are read.
     """
 
-    def __init__(self, cells: pl.DataFrame, sources: Sequence[bytes], options: Options) -> None:
+    def __init__(self, cells: pl.DataFrame, options: Options) -> None:
         self._cells = cells
-        self._sources = sources
         self._clock = options.clock
         self.names = frozenset(cells.columns)
 
@@ -54,7 +53,8 @@ class CsvRows:
         return self._cells.row(index, named=True)
 
     def text(self, index: int) -> bytes:
-        return self._sources[index]
+        """The cells with the names of their columns, which the line alone does not tell."""
+        return json.dumps(self.row(index), ensure_ascii=False).encode()
 
 
 def read_csv(file: IO[bytes], options: Options, fields: Sequence[Field], *, tabs: bool = False) -> Iterator[Batch]:
@@ -171,7 +171,6 @@ class _Table:
     options: Options
     cells: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-    sources: list[bytes] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     done: int = 0
 
@@ -200,7 +199,6 @@ class _Table:
         elif len(record.cells) == len(self.names):
             self.cells.append(record.cells)
             self.lines.append(record.line)
-            self.sources.append(record.text)
         elif record.cells:
             self.bad.append(BadRow(record.line, _count(len(record.cells), self.names), record.text))
 
@@ -209,8 +207,8 @@ class _Table:
         frame = pl.DataFrame(
             [pl.Series(name, values, dtype=pl.String) for name, values in zip(self.names, columns, strict=True)]
         )
-        batch = Batch(CsvRows(frame, self.sources, self.options), self.lines, self.bad, self.done)
-        self.cells, self.lines, self.sources, self.bad = [], [], [], []
+        batch = Batch(CsvRows(frame, self.options), self.lines, self.bad, self.done)
+        self.cells, self.lines, self.bad = [], [], []
         return batch
 
     def _at_once(self, block: Lines, delimiter: str) -> Iterator[Batch]:
@@ -232,7 +230,7 @@ class _Table:
             sources = [block.lines[n - block.first] for n in fitting]
             numbers = fitting  # type: ignore[assignment]
         frame = _frame(sources, self.names, delimiter)
-        yield Batch(CsvRows(frame, sources, self.options), numbers, bad, last)
+        yield Batch(CsvRows(frame, self.options), numbers, bad, last)
         self.bad = []
 
 

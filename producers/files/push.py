@@ -143,6 +143,9 @@ def _push_batch(
     done.bad += len(bad)
     if target is None:
         return
+    if not len(at):
+        target.take(found, bad, batch.done)
+        return
     parts = pace.parts(_times(topics, found)) if pace else iter((slice(0, len(at)),))
     behind = 0
     for part in parts:
@@ -150,8 +153,6 @@ def _push_batch(
         upto = next((i for i in range(behind, len(bad)) if bad[i].line > last), len(bad))
         target.take(_part(found, part), bad[behind:upto], last, at_once=pace is not None)
         behind = upto
-    if not len(at):
-        target.take(found, bad, batch.done)
 
 
 class _Target:
