@@ -12,6 +12,7 @@ from rich.console import Console
 from bench import plot, tables
 from bench.report import FILE, Report
 from bench.sets.damage import damage
+from bench.sets.door import door
 from bench.sets.events import events
 from bench.sets.flat import flat
 from bench.sets.forward import forward
@@ -45,6 +46,7 @@ SETS: dict[str, Callable[[Sitting], None]] = {
     "damage": damage,
     "forward": forward,
     "events": events,
+    "door": door,
     "pair": pair,
     "swaps": swaps,
     "flat": flat,
