@@ -79,7 +79,8 @@ class Loaded:
 
     def _publish(self, package: Package) -> None:
         self._writer.begin()
-        self._writer.write(publication(self.topics, package))
+        for output in publication(self.topics, package):
+            self._writer.write(output)
         self._writer.commit()
 
     def _activate(self, policy: Policy, name: str, order_offset: int) -> None:

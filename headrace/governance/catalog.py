@@ -43,12 +43,12 @@ def manifests_in(topics: PipelineTopics, chunk: Chunk) -> dict[str, Published]:
 
 
 def without_model_chunks(chunk: Chunk) -> Chunk:
-    """A chunk of the models topic without the bytes of models, which are most of it and nobody's who follows it."""
-    return _keyed(chunk, lambda key: b"/" not in key)
+    """A chunk of the models topic without the bytes of models, which older versions wrote there."""
+    return keyed(chunk, lambda key: b"/" not in key)
 
 
-def _keyed(chunk: Chunk, wanted: Callable[[bytes], bool]) -> Chunk:
-    """The records of a chunk with these keys."""
+def keyed(chunk: Chunk, wanted: Callable[[bytes], bool]) -> Chunk:
+    """The records of a chunk whose keys are wanted; those without a key are not."""
     places = [i for i, key in enumerate(chunk.keys) if key is not None and wanted(key)]
     return Chunk.of(
         chunk.tp, [int(chunk.offsets[i]) for i in places], [None] * len(places), [chunk.values[i] for i in places]
@@ -59,7 +59,7 @@ def trained_again(topics: PipelineTopics) -> dict[str, list[TrainedAgain]]:
     """Model id -> the trainings that gave this model when it had been published before, oldest first."""
     found: dict[str, list[TrainedAgain]] = {}
     for chunk in read_all(topics.log, topics.topic("models"), limit=200):
-        for _, record in topics.control_records(_keyed(chunk, lambda key: AGAIN in key)):
+        for _, record in topics.control_records(keyed(chunk, lambda key: AGAIN in key)):
             if isinstance(record, TrainedAgain):
                 found.setdefault(record.model_id, []).append(record)
     return found

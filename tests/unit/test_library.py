@@ -35,7 +35,8 @@ class Desk:
         """Put all three models on their topic at once."""
         self._writer.begin()
         for package in self.packages:
-            self._writer.write(publication(self.topics, package))
+            for output in publication(self.topics, package):
+                self._writer.write(output)
         self._writer.commit()
 
     def decide(self, *records: Record) -> list[int]:
