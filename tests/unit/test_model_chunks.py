@@ -14,20 +14,24 @@ from headrace.errors import ModelRejected
 from headrace.governance.catalog import published
 from headrace.kafka.log import Chunk, Output, Reader, TopicPartition
 from headrace.kafka.memory import MemoryLog
-from headrace.keys import new_keys
+from headrace.keys import new_key
 from headrace.models.library import ModelLibrary
 from headrace.models.package import package as packages
+from headrace.models.package.move import Moved, move
 from headrace.models.package.package import Package, cut, digest
 from headrace.models.package.signing import Trust, check, sign
 from headrace.models.package.topic import fetch, publication
-from headrace.query.records import Asked, records
-from headrace.schema.records import ModelManifest
+from headrace.query.records import Asked, records_of
+from headrace.schema.records import DeadLetter, ModelChunk, ModelManifest
+from headrace.schema.registry import MemoryRegistry
 from headrace.testing.memory import in_memory
 from headrace.testing.models import model_package
 from headrace.testing.pipelines import toy
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.topics.table import TOPICS
 from tests.earlier_models import earlier_installation, earlier_publication
+from tests.unit.governed import Court
+from tests.unit.loops import until
 from tests.waiting import wait_for
 
 PIPELINE = toy("chunks", partitions=1)
@@ -58,8 +62,10 @@ class CountingLog(MemoryLog):
     def __init__(self) -> None:
         super().__init__()
         self.read: list[tuple[str, str]] = []
+        self.began: set[TopicPartition] = set()
 
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:  # type: ignore[override]
+        self.began |= starts.keys()
         return _Counted(super().reader(starts, committed=committed), self.read)
 
 
@@ -98,7 +104,7 @@ def write(topics: PipelineTopics, outputs: Sequence[Output], *, commit: bool = T
 
 
 def keys(topics: PipelineTopics, name: str) -> list[str]:
-    return [str(row["key"]) for row in records(topics, name, Asked(limit=1000))]
+    return [str(row["key"]) for row in records_of(topics, name, Asked(limit=1000))]
 
 
 def fetched(topics: PipelineTopics, manifest: ModelManifest, offset: int) -> bytes:
@@ -216,14 +222,14 @@ def test_chunks_held_back_by_an_older_open_transaction_are_waited_for(topics: Pi
     manifest, offset = published(topics)[package.manifest.model_id]
     reading = threading.Thread(target=lambda: found.append(fetched(topics, manifest, offset)))
     reading.start()
-    wait_for(lambda: log.read_began(topics.tp("model_chunks")), 10, "the chunks to be looked for")
+    wait_for(lambda: topics.tp("model_chunks") in log.began, 10, "the chunks to be looked for")
     zombie.abort()
     reading.join(20)
     assert found == [package.onnx]
 
 
 def test_where_the_chunks_are_is_not_signed_and_all_else_is(topics: PipelineTopics, tmp_path: Path) -> None:
-    private, public = new_keys(tmp_path)
+    private, public = new_key(tmp_path, "own")
     trust = Trust(keys=(public.read_text(),))
     package = sign(model_package(PIPELINE, 1), private)
     write(topics, publication(topics, bytes_package(b"before it")))
@@ -239,12 +245,11 @@ def test_where_the_chunks_are_is_not_signed_and_all_else_is(topics: PipelineTopi
 @pytest.fixture
 def earlier() -> PipelineTopics:
     """An installation of such a version, with three models, on which this one now runs."""
-    made = in_memory(PIPELINE, CountingLog())
-    fresh = PipelineTopics(PIPELINE, CountingLog(), type(made.registry)())
-    earlier_installation(fresh)
+    topics = PipelineTopics(PIPELINE, CountingLog(), MemoryRegistry())
+    earlier_installation(topics)
     for seed in range(3):
-        write(fresh, [earlier_publication(fresh, model_package(PIPELINE, seed))])
-    return fresh
+        write(topics, [earlier_publication(topics, model_package(PIPELINE, seed))])
+    return topics
 
 
 def test_models_of_an_earlier_version_load_before_and_after_init_makes_the_new_topic(earlier: PipelineTopics) -> None:
@@ -259,7 +264,7 @@ def test_models_of_an_earlier_version_load_before_and_after_init_makes_the_new_t
 
 
 def test_records_of_an_earlier_version_are_shown_by_their_types(earlier: PipelineTopics) -> None:
-    found = list(records(earlier, "models", Asked(limit=100)))
+    found = list(records_of(earlier, "models", Asked(limit=100)))
     assert [row["type"] for row in found] == ["ModelChunk", "ModelManifest"] * 3
 
 
@@ -272,11 +277,71 @@ def test_a_library_loads_a_model_of_an_earlier_version(earlier: PipelineTopics) 
         library.close()
 
 
+def test_models_that_were_moved_are_found_where_the_new_manifest_says(earlier: PipelineTopics) -> None:
+    log = earlier.log
+    assert isinstance(log, CountingLog)
+    made = [model_package(PIPELINE, seed) for seed in range(3)]
+    ids, chunks, models = [p.manifest.model_id for p in made], earlier.tp("model_chunks"), earlier.tp("models")
+    earlier.init()
+    assert move(earlier) == Moved(ids, {})
+    assert move(earlier) == Moved([], {})
+    _compact(log, models)
+    assert keys(earlier, "models") == [k for m in ids for k in (m, f"{m}/0")]  # the tombstones are left
+    for found in (published(earlier), published(earlier, settled=True)):
+        assert [(m, p.manifest.chunks_from) for m, p in found.items()] == list(zip(ids, (0, 2, 4), strict=True))
+    for package in made:
+        log.read.clear()
+        model_id = package.manifest.model_id
+        assert fetched(earlier, *published(earlier)[model_id]) == package.onnx
+        assert [k for topic, k in log.read if topic == chunks.topic] == [f"{model_id}/0"]
+
+
+def test_before_compaction_a_moved_models_first_manifest_is_still_the_one_that_counts(earlier: PipelineTopics) -> None:
+    before = published(earlier)
+    earlier.init()
+    move(earlier)
+    after = published(earlier)
+    assert [(m, p.offset) for m, p in after.items()] == [(m, p.offset) for m, p in before.items()]
+    assert [p.manifest.chunks_from for p in after.values()] == [0, 2, 4]
+    assert [fetched(earlier, *p) for p in after.values()] == [model_package(PIPELINE, s).onnx for s in range(3)]
+    library = ModelLibrary(earlier, earlier.log, Trust(unsigned=True))
+    try:
+        wait_for(lambda: library.model(list(after)[1]), 30, "a model that was moved")
+    finally:
+        library.close()
+
+
+def test_a_model_that_cannot_be_put_together_is_left_where_it_is_and_said(earlier: PipelineTopics) -> None:
+    log = earlier.log
+    assert isinstance(log, CountingLog)
+    first, second, third = published(earlier)
+    log.erase(earlier.tp("models"), 3)
+    earlier.init()
+    assert move(earlier) == Moved([first, third], {second: f"model {second[:12]}: chunk 0 of 1 is missing"})
+
+
+def test_govern_takes_the_tombstones_of_moved_chunks_for_no_damage() -> None:
+    court = Court()
+    until(lambda: court.loop.status.ready, court.loop)
+    court.judged()
+    write(court.topics, [Output(court.topics.tp("models"), [f"{court.ids[0]}/0".encode()], [None])])
+    write(court.topics, [Output(court.topics.tp("models"), [b"k"], [b"no record"])])
+    group, tp = f"{court.topics.pipeline.name}.govern", court.topics.tp("models")
+    end = court.log.high_watermarks(tp.topic)[0]
+    until(lambda: court.log.committed(group).get(tp, 0) >= end - 1, court.loop)
+    dead = [r.offset for _, r in court.topics.read_control("dead") if isinstance(r, DeadLetter)]
+    assert dead == [end - 2]
+
+
+def test_of_two_manifests_of_one_id_the_first_counts_wherever_a_batch_ends(topics: PipelineTopics) -> None:
+    package = bytes_package(b"one")
+    later = Package(package.manifest.model_copy(update={"algorithm": "another"}), package.onnx)
+    write(topics, [*publication(topics, package), *publication(topics, later)])
+    [found] = published(topics).values()
+    assert (found.manifest.algorithm, found.offset) == (package.manifest.algorithm, 0)
+
+
 # The law: as long as a sound copy of every chunk is on the log, a model can be had, whatever happened beside.
-
-
-class Event(threading.local):
-    """Nothing."""
 
 
 MODELS = st.integers(0, 3)
@@ -324,3 +389,16 @@ def test_as_long_as_each_chunk_is_there_once_a_model_can_be_had(
             continue
         for begin in (manifest.chunks_from, wrong):
             assert fetched(topics, manifest.model_copy(update={"chunks_from": begin}), offset) == package.onnx
+
+
+def _compact(log: MemoryLog, tp: TopicPartition) -> None:
+    """Keep the last committed record of each key, as the broker's cleaner does."""
+    last = {entry.key: offset for offset, entry in enumerate(log.entries[tp]) if entry.visible}
+    for offset, entry in enumerate(log.entries[tp]):
+        if entry.visible and last[entry.key] != offset:
+            log.erase(tp, offset)
+
+
+def _each_there(topics: PipelineTopics, package: Package) -> bool:
+    found = {digest(r.data) for _, r in topics.read_control("model_chunks") if isinstance(r, ModelChunk)}
+    return found >= set(package.manifest.chunks)
