@@ -6,19 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from headrace.cli import app
 from headrace.config import Settings
 from headrace.governance.catalog import published
 from headrace.kafka.cluster import KafkaLog
 from headrace.kafka.log import Output, read_all
 from headrace.models.package import package as packages
-from headrace.models.package.move import Moved, move
 from headrace.models.package.package import Package, cut
 from headrace.models.package.topic import fetch, publication
 from headrace.query.audit.audit import audit
 from headrace.schema.registry import ConfluentRegistry
 from headrace.testing.models import model_package
-from headrace.testing.pipelines import clicks, toy
+from headrace.testing.pipelines import REFERENCE, clicks, toy
 from headrace.topics.pipeline_topics import PipelineTopics
 from tests.earlier_models import earlier_installation, earlier_publication
 from tests.integration.platform import Platform
@@ -79,8 +80,9 @@ def test_a_model_is_on_both_topics_or_on_neither_and_is_read_alone(
 
 
 def test_an_installation_of_an_earlier_version_is_carried_over(
-    topics: PipelineTopics, settings: Settings, tmp_path: Path
+    topics: PipelineTopics, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("headrace.testing.pipelines.pipeline", topics.pipeline)
     earlier_installation(topics)
     old = [model_package(topics.pipeline, seed) for seed in (1, 2)]
     ids = [package.manifest.model_id for package in old]
@@ -96,7 +98,9 @@ def test_an_installation_of_an_earlier_version_is_carried_over(
         platform.wait_ruling(ids[0])
         platform.push(clicks(0, 40))
         platform.wait_rows("predictions", 40)
-        assert move(topics) == Moved(ids, {})
+        there = ["--kafka", settings.bootstrap, "--registry", settings.registry_url, "--state", str(settings.state)]
+        moved = CliRunner().invoke(app, ["models", "move", REFERENCE, *there])
+        assert (moved.exit_code, moved.stdout) == (0, f"2 models moved to {topics.topic('model_chunks')}\n")
         platform.pass_gates(ids[1])
         platform.approve(ids[1])
         platform.wait_ruling(ids[1])
