@@ -92,8 +92,9 @@ def test_an_installation_of_an_earlier_version_is_carried_over(
 
     assert topics.init() == [topics.topic("model_chunks")]
     platform = Platform(topics.pipeline.name, settings, tmp_path)
+    for model_id in ids:
+        platform.pass_gates(model_id)
     with platform.running("preprocess-0", "infer-0", "join-0", "govern-0"):
-        platform.pass_gates(ids[0])
         platform.approve(ids[0])
         platform.wait_ruling(ids[0])
         platform.push(clicks(0, 40))
@@ -101,7 +102,6 @@ def test_an_installation_of_an_earlier_version_is_carried_over(
         there = ["--kafka", settings.bootstrap, "--registry", settings.registry_url, "--state", str(settings.state)]
         moved = CliRunner().invoke(app, ["models", "move", REFERENCE, *there])
         assert (moved.exit_code, moved.stdout) == (0, f"2 models moved to {topics.topic('model_chunks')}\n")
-        platform.pass_gates(ids[1])
         platform.approve(ids[1])
         platform.wait_ruling(ids[1])
         platform.push(clicks(40, 40))
