@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import ModelRejected
-from headrace.governance.catalog import published
+from headrace.governance.catalog import Published, published
 from headrace.kafka.log import Chunk, Output, Reader, TopicPartition
 from headrace.kafka.memory import MemoryLog
 from headrace.keys import new_key
@@ -21,6 +21,8 @@ from headrace.models.package.move import Moved, move
 from headrace.models.package.package import Package, cut, digest
 from headrace.models.package.signing import Trust, check, sign
 from headrace.models.package.topic import fetch, publication
+from headrace.query.audit import publications
+from headrace.query.audit.report import Report
 from headrace.query.records import Asked, records_of
 from headrace.schema.records import DeadLetter, ModelChunk, ModelManifest
 from headrace.schema.registry import MemoryRegistry
@@ -226,6 +228,43 @@ def test_chunks_held_back_by_an_older_open_transaction_are_waited_for(topics: Pi
     zombie.abort()
     reading.join(20)
     assert found == [package.onnx]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_topic_that_ends_before_the_chunks_is_waited_for_then_the_model_is_rejected(
+    topics: PipelineTopics, log: CountingLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, chunks = bytes_package(b"not there yet"), topics.tp("model_chunks")
+    write(topics, publication(topics, package))
+    manifest, offset = published(topics)[package.manifest.model_id]
+    away, log.entries[chunks] = log.entries[chunks], []
+    found: list[bytes] = []
+    reading = threading.Thread(target=lambda: found.append(fetched(topics, manifest, offset)))
+    reading.start()
+    wait_for(lambda: topics.tp("models") in log.began, 10, "the chunks to be looked for everywhere")
+    log.entries[chunks] = away  # its broker is back whole
+    reading.join(20)
+    assert found == [package.onnx]
+    log.entries[chunks] = []
+    monkeypatch.setattr("headrace.models.package.topic.BACK_S", 0.0)
+    with pytest.raises(ModelRejected, match="chunk 0 of 2 is missing"):
+        fetched(topics, manifest, offset)
+
+
+def test_a_model_published_while_the_audit_reads_has_its_chunks_and_its_manifest(
+    topics: PipelineTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(topics, publication(topics, model_package(PIPELINE, 1)))
+
+    def as_another_comes(asked: PipelineTopics, *, settled: bool = False) -> dict[str, Published]:
+        found = published(asked, settled=settled)
+        write(topics, publication(topics, model_package(PIPELINE, 2)))
+        return found
+
+    monkeypatch.setattr(publications, "published", as_another_comes)
+    report = Report()
+    publications.whole(topics, report, None)
+    assert (report.violations, report.lines["manifest", "chunks"].checked) == ([], 1)
 
 
 def test_where_the_chunks_are_is_not_signed_and_all_else_is(topics: PipelineTopics, tmp_path: Path) -> None:

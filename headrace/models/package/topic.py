@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from headrace.topics.pipeline_topics import PipelineTopics
 _AT_ONCE = 50
 """Records in memory together: a chunk is half a megabyte."""
 _END = sys.maxsize
+BACK_S = 10.0
+"""How long a topic that ends before the chunks it should hold is waited for: its broker may not be back whole."""
+POLL_S = 0.5
 
 
 def publication(topics: PipelineTopics, package: Package) -> list[Output]:
@@ -39,13 +43,30 @@ def fetch(topics: PipelineTopics, log: Log, manifest: ModelManifest, manifest_of
     """Read a model's chunks from the log and put it together; other models' chunks are not decoded.
 
     The chunks are looked for where the manifest says. Wherever else they may be is read only where they are not all
-    found there: chunks are known by their digests, so that it does not matter where they stand.
+    found there: chunks are known by their digests, so that it does not matter where they stand. Where the topic ends
+    before they should, and they are nowhere else, its broker gets :data:`BACK_S` seconds to come back with the rest.
 
     Raises:
         ModelRejected: see :func:`headrace.models.package.package.assemble`.
         Unavailable: Kafka is away, or the models topic ends before the manifest.
     """
     check_size(manifest)
+    deadline = time.monotonic() + BACK_S
+    while True:
+        chunks = _found(topics, log, manifest, manifest_offset)
+        if chunks.all_sound or not _cut_short(topics, log, manifest) or time.monotonic() > deadline:
+            return assemble(manifest, chunks.chunks)
+        time.sleep(POLL_S)
+
+
+class _Found(NamedTuple):
+    """The chunks of a model; those that have not the digest stated are among them where no others are there."""
+
+    chunks: list[ModelChunk]
+    all_sound: bool
+
+
+def _found(topics: PipelineTopics, log: Log, manifest: ModelManifest, manifest_offset: int) -> _Found:
     count = len(manifest.chunks)
     sound: dict[int, ModelChunk] = {}
     altered: dict[int, ModelChunk] = {}
@@ -56,7 +77,14 @@ def fetch(topics: PipelineTopics, log: Log, manifest: ModelManifest, manifest_of
             (sound if as_stated else altered)[chunk.index] = chunk
         if len(sound) == count:
             break
-    return assemble(manifest, [*sound.values(), *altered.values()])
+    return _Found([*sound.values(), *altered.values()], len(sound) == count)
+
+
+def _cut_short(topics: PipelineTopics, log: Log, manifest: ModelManifest) -> bool:
+    """Whether the topic of chunks ends before those of a manifest do."""
+    if manifest.chunks_from is None:
+        return False
+    return log.high_watermarks(topics.topic("model_chunks"))[0] < manifest.chunks_from + len(manifest.chunks)
 
 
 class _Place(NamedTuple):
