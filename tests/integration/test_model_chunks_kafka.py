@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from headrace.cli import app
 from headrace.config import Settings
+from headrace.errors import SchemaError
 from headrace.governance.catalog import published
 from headrace.kafka.cluster import KafkaLog
 from headrace.kafka.log import Output, read_all
@@ -17,6 +18,7 @@ from headrace.models.package import package as packages
 from headrace.models.package.package import Package, cut
 from headrace.models.package.topic import fetch, publication
 from headrace.query.audit.audit import audit
+from headrace.schema.records import Record
 from headrace.schema.registry import ConfluentRegistry
 from headrace.testing.models import model_package
 from headrace.testing.pipelines import REFERENCE, clicks, toy
@@ -72,7 +74,12 @@ def test_a_model_is_on_both_topics_or_on_neither_and_is_read_alone(
     decoded: list[bytes | None] = []
     codec = topics.codec("model_chunks")
     plain = codec.decode_controls
-    monkeypatch.setattr(codec, "decode_controls", lambda values: (decoded.extend(values), plain(values))[1])
+
+    def noting(values: Sequence[bytes | None]) -> Iterator[Record | SchemaError]:
+        decoded.extend(values)
+        return plain(values)
+
+    monkeypatch.setattr(codec, "decode_controls", noting)
     models = published(topics, settled=True)
     assert list(models) == ids[1:]
     assert fetch(topics, topics.log, *models[ids[2]]).onnx == made[2].onnx
