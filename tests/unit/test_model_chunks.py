@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,63 +12,22 @@ from hypothesis import strategies as st
 
 from headrace.errors import ModelRejected
 from headrace.governance.catalog import Published, published
-from headrace.kafka.log import Chunk, Output, Reader, TopicPartition
 from headrace.kafka.memory import MemoryLog
 from headrace.keys import new_key
 from headrace.models.library import ModelLibrary
 from headrace.models.package import package as packages
-from headrace.models.package.move import Moved, move
 from headrace.models.package.package import Package, cut, digest
 from headrace.models.package.signing import Trust, check, sign
 from headrace.models.package.topic import fetch, publication
 from headrace.query.audit import publications
 from headrace.query.audit.report import Report
-from headrace.query.records import Asked, records_of
-from headrace.schema.records import DeadLetter, ModelChunk, ModelManifest
-from headrace.schema.registry import MemoryRegistry
+from headrace.schema.records import ModelChunk, ModelManifest
 from headrace.testing.memory import in_memory
 from headrace.testing.models import model_package
-from headrace.testing.pipelines import toy
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.topics.table import TOPICS
-from tests.earlier_models import earlier_installation, earlier_publication
-from tests.unit.governed import Court
-from tests.unit.loops import until
+from tests.unit.chunked import PIPELINE, CountingLog, bytes_package, compact, fetched, keys, write
 from tests.waiting import wait_for
-
-PIPELINE = toy("chunks", partitions=1)
-
-
-class _Counted:
-    """A reader that notes the topic and key of each record it gives."""
-
-    def __init__(self, reader: Reader, read: list[tuple[str, str]]) -> None:
-        self._reader = reader
-        self._read = read
-
-    def poll(self, limit: int, timeout: float) -> list[Chunk]:
-        chunks = self._reader.poll(limit, timeout)
-        self._read += [(c.tp.topic, (key or b"").decode()) for c in chunks for key in c.keys]
-        return chunks
-
-    def reached(self, tp: TopicPartition) -> int:
-        return self._reader.reached(tp)
-
-    def close(self) -> None:
-        self._reader.close()
-
-
-class CountingLog(MemoryLog):
-    """Notes what its readers give."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read: list[tuple[str, str]] = []
-        self.began: set[TopicPartition] = set()
-
-    def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:  # type: ignore[override]
-        self.began |= starts.keys()
-        return _Counted(super().reader(starts, committed=committed), self.read)
 
 
 @pytest.fixture
@@ -84,33 +43,6 @@ def log() -> CountingLog:
 @pytest.fixture
 def topics(log: CountingLog) -> PipelineTopics:
     return in_memory(PIPELINE, log)
-
-
-def bytes_package(onnx: bytes) -> Package:
-    """A package of any bytes: no model, yet published and fetched as one."""
-    chunks = cut(onnx)
-    stated = {"model_id": digest(onnx), "size": len(onnx), "chunks": [c.digest for c in chunks]}
-    return Package(model_package(PIPELINE, 0).manifest.model_copy(update=stated), onnx)
-
-
-def write(topics: PipelineTopics, outputs: Sequence[Output], *, commit: bool = True) -> None:
-    writer = topics.log.writer("test")
-    writer.begin()
-    for output in outputs:
-        writer.write(output)
-    if commit:
-        writer.commit()
-    else:
-        writer.abort()
-    writer.close()
-
-
-def keys(topics: PipelineTopics, name: str) -> list[str]:
-    return [str(row["key"]) for row in records_of(topics, name, Asked(limit=1000))]
-
-
-def fetched(topics: PipelineTopics, manifest: ModelManifest, offset: int) -> bytes:
-    return fetch(topics, topics.log, manifest, offset).onnx
 
 
 def test_the_table_has_a_topic_for_chunks_and_one_for_manifests() -> None:
@@ -278,100 +210,6 @@ def test_where_the_chunks_are_is_not_signed_and_all_else_is(topics: PipelineTopi
     assert check(fetch(topics, topics.log, manifest, offset), trust)
 
 
-# Versions that had no topic for chunks.
-
-
-@pytest.fixture
-def earlier() -> PipelineTopics:
-    """An installation of such a version, with three models, on which this one now runs."""
-    topics = PipelineTopics(PIPELINE, CountingLog(), MemoryRegistry())
-    earlier_installation(topics)
-    for seed in range(3):
-        write(topics, [earlier_publication(topics, model_package(PIPELINE, seed))])
-    return topics
-
-
-def test_models_of_an_earlier_version_load_before_and_after_init_makes_the_new_topic(earlier: PipelineTopics) -> None:
-    before = {m: fetched(earlier, *found) for m, found in published(earlier).items()}
-    assert before == {p.manifest.model_id: p.onnx for p in (model_package(PIPELINE, seed) for seed in range(3))}
-    assert earlier.init() == [earlier.topic("model_chunks")]
-    assert earlier.init() == []
-    later = model_package(PIPELINE, 3)
-    write(earlier, publication(earlier, later))
-    after = {m: fetched(earlier, *found) for m, found in published(earlier).items()}
-    assert after == before | {later.manifest.model_id: later.onnx}
-
-
-def test_records_of_an_earlier_version_are_shown_by_their_types(earlier: PipelineTopics) -> None:
-    found = list(records_of(earlier, "models", Asked(limit=100)))
-    assert [row["type"] for row in found] == ["ModelChunk", "ModelManifest"] * 3
-
-
-def test_a_library_loads_a_model_of_an_earlier_version(earlier: PipelineTopics) -> None:
-    model_id = model_package(PIPELINE, 1).manifest.model_id
-    library = ModelLibrary(earlier, earlier.log, Trust(unsigned=True))
-    try:
-        wait_for(lambda: library.model(model_id), 30, "the model asked for")
-    finally:
-        library.close()
-
-
-def test_models_that_were_moved_are_found_where_the_new_manifest_says(earlier: PipelineTopics) -> None:
-    log = earlier.log
-    assert isinstance(log, CountingLog)
-    made = [model_package(PIPELINE, seed) for seed in range(3)]
-    ids, chunks, models = [p.manifest.model_id for p in made], earlier.tp("model_chunks"), earlier.tp("models")
-    earlier.init()
-    assert move(earlier) == Moved(ids, {})
-    assert move(earlier) == Moved([], {})
-    _compact(log, models)
-    assert keys(earlier, "models") == [k for m in ids for k in (m, f"{m}/0")]  # the tombstones are left
-    for found in (published(earlier), published(earlier, settled=True)):
-        assert [(m, p.manifest.chunks_from) for m, p in found.items()] == list(zip(ids, (0, 2, 4), strict=True))
-    for package in made:
-        log.read.clear()
-        model_id = package.manifest.model_id
-        assert fetched(earlier, *published(earlier)[model_id]) == package.onnx
-        assert [k for topic, k in log.read if topic == chunks.topic] == [f"{model_id}/0"]
-
-
-def test_before_compaction_a_moved_models_first_manifest_is_still_the_one_that_counts(earlier: PipelineTopics) -> None:
-    before = published(earlier)
-    earlier.init()
-    move(earlier)
-    after = published(earlier)
-    assert [(m, p.offset) for m, p in after.items()] == [(m, p.offset) for m, p in before.items()]
-    assert [p.manifest.chunks_from for p in after.values()] == [0, 2, 4]
-    assert [fetched(earlier, *p) for p in after.values()] == [model_package(PIPELINE, s).onnx for s in range(3)]
-    library = ModelLibrary(earlier, earlier.log, Trust(unsigned=True))
-    try:
-        wait_for(lambda: library.model(list(after)[1]), 30, "a model that was moved")
-    finally:
-        library.close()
-
-
-def test_a_model_that_cannot_be_put_together_is_left_where_it_is_and_said(earlier: PipelineTopics) -> None:
-    log = earlier.log
-    assert isinstance(log, CountingLog)
-    first, second, third = published(earlier)
-    log.erase(earlier.tp("models"), 3)
-    earlier.init()
-    assert move(earlier) == Moved([first, third], {second: f"model {second[:12]}: chunk 0 of 1 is missing"})
-
-
-def test_govern_takes_the_tombstones_of_moved_chunks_for_no_damage() -> None:
-    court = Court()
-    until(lambda: court.loop.status.ready, court.loop)
-    court.judged()
-    write(court.topics, [Output(court.topics.tp("models"), [f"{court.ids[0]}/0".encode()], [None])])
-    write(court.topics, [Output(court.topics.tp("models"), [b"k"], [b"no record"])])
-    group, tp = f"{court.topics.pipeline.name}.govern", court.topics.tp("models")
-    end = court.log.high_watermarks(tp.topic)[0]
-    until(lambda: court.log.committed(group).get(tp, 0) >= end - 1, court.loop)
-    dead = [r.offset for _, r in court.topics.read_control("dead") if isinstance(r, DeadLetter)]
-    assert dead == [end - 2]
-
-
 def test_of_two_manifests_of_one_id_the_first_counts_wherever_a_batch_ends(topics: PipelineTopics) -> None:
     package = bytes_package(b"one")
     later = Package(package.manifest.model_copy(update={"algorithm": "another"}), package.onnx)
@@ -421,21 +259,13 @@ def test_as_long_as_each_chunk_is_there_once_a_model_can_be_had(
             bad = [c.model_copy(update={"data": b"not this"}) for c in cut(package.onnx)]
             write(topics, [topics.control("model_chunks", bad, [f"{c.model_id}/{c.index}" for c in bad])])
         else:
-            _compact(log, chunks)
+            compact(log, chunks)
     for model_id, (manifest, offset) in published(topics).items():
         [package] = [p for p in made if p.manifest.model_id == model_id]
         if not _each_there(topics, package):
             continue
         for begin in (manifest.chunks_from, wrong):
             assert fetched(topics, manifest.model_copy(update={"chunks_from": begin}), offset) == package.onnx
-
-
-def _compact(log: MemoryLog, tp: TopicPartition) -> None:
-    """Keep the last committed record of each key, as the broker's cleaner does."""
-    last = {entry.key: offset for offset, entry in enumerate(log.entries[tp]) if entry.visible}
-    for offset, entry in enumerate(log.entries[tp]):
-        if entry.visible and last[entry.key] != offset:
-            log.erase(tp, offset)
 
 
 def _each_there(topics: PipelineTopics, package: Package) -> bool:
