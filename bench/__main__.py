@@ -17,6 +17,7 @@ from bench.sets.events import events
 from bench.sets.flat import flat
 from bench.sets.forward import forward
 from bench.sets.latency import latency
+from bench.sets.past import past
 from bench.sets.processors import join, preprocess
 from bench.sets.real import real
 from bench.sets.replay import replay
@@ -50,6 +51,7 @@ SETS: dict[str, Callable[[Sitting], None]] = {
     "pair": pair,
     "swaps": swaps,
     "flat": flat,
+    "past": past,
     "soak": soak,
 }
 

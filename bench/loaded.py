@@ -55,7 +55,7 @@ class Loaded:
 
     def rule(self, package: Package, name: str = "first") -> None:
         """Publish a model and put it in force from here on, as retrain and govern would."""
-        self._publish(package)
+        self.publish(package)
         self._activate(_only(package), name, -1)
 
     def swap(self, package: Package) -> float:
@@ -64,7 +64,7 @@ class Loaded:
         Returns:
             Seconds from the approval to the marker.
         """
-        self._publish(package)
+        self.publish(package)
         began, policy = time.perf_counter(), _only(package)
         approval = Approval(model_id=policy.champion, by="bench", evidence_hash="", policy=policy)
         self._writer.begin()
@@ -77,9 +77,11 @@ class Loaded:
         self._until(policy.champion, "ACTIVE")
         return took
 
-    def _publish(self, package: Package) -> None:
+    def publish(self, package: Package) -> None:
+        """Put a model on its topics, as retrain would."""
         self._writer.begin()
-        self._writer.write(publication(self.topics, package))
+        for output in publication(self.topics, package):
+            self._writer.write(output)
         self._writer.commit()
 
     def _activate(self, policy: Policy, name: str, order_offset: int) -> None:

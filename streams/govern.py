@@ -110,7 +110,11 @@ class Govern(Stateless):
         self._fold(batch)
         if self._topics.short(batch.tp.topic) == "workers":
             return IDLE
-        damaged = [(place, "undecodable", reason) for place, reason in self._topics.damaged_control(batch)]
+        damaged = [
+            (place, "undecodable", reason)
+            for place, reason in self._topics.damaged_control(batch)
+            if not (batch.values[place] is None and self._topics.short(batch.tp.topic) == "models")  # a tombstone
+        ]
         return Step(self._topics.dead(self.name, batch, damaged))
 
     def tick(self) -> Step:

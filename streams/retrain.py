@@ -1,4 +1,4 @@
-"""triggers -> models: each trigger's training runs in a child; its offset commits with the model it publishes."""
+"""triggers -> model_chunks, models: each trigger's training runs in a child, its offset commits with the model."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ class Retrain(Stateless):
         if package is None:
             return Step(consumed=0)
         self._trainings.warm()
-        return Step([self._publication(trigger, package)], consumed=1)
+        return Step(self._publication(trigger, package), consumed=1)
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
         self._trainings.assigned(holds=bool(tps), still=self._not_done)
         if tps:
             # Past any transaction still open: one of ours may have just gone through.
             self._published = set(published(self._topics, settled=True))
-            self._topics.prepare("models", "dead")
+            self._topics.prepare("model_chunks", "models", "dead")
             self._trainings.warm()
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Retrain(Stateless):
         committed = self._topics.log.committed(f"{self._topics.pipeline.name}.{self.name}")
         return key[0] >= committed.get(self._topics.tp("triggers"), 0)
 
-    def _publication(self, trigger: TrainingTrigger, package: Package) -> Output:
+    def _publication(self, trigger: TrainingTrigger, package: Package) -> list[Output]:
         """The model's records; of one that was published before, the word that this trigger gave it again."""
         model_id = package.manifest.model_id
         before = published(self._topics).get(model_id)
@@ -99,18 +99,13 @@ class Retrain(Stateless):
             return publication(self._topics, package)
         by = f", of trigger {before.manifest.lineage.trigger_id}" if before else ""
         log.info("trigger %s gave the same model as already published: %s%s", trigger.trigger_id, model_id[:12], by)
-        return self._topics.control(
-            "models",
-            [
-                TrainedAgain(
-                    model_id=model_id,
-                    trigger_id=trigger.trigger_id,
-                    trigger_reason=trigger.reason,
-                    requester=trigger.requester,
-                )
-            ],
-            [f"{model_id}{AGAIN.decode()}{trigger.trigger_id}"],
+        again = TrainedAgain(
+            model_id=model_id,
+            trigger_id=trigger.trigger_id,
+            trigger_reason=trigger.reason,
+            requester=trigger.requester,
         )
+        return [self._topics.control("models", [again], [f"{model_id}{AGAIN.decode()}{trigger.trigger_id}"])]
 
     def _dead(self, chunk: Chunk, code: str, reason: str, trace: str | None = None) -> list[Output]:
         return self._topics.dead(self.name, chunk, [(0, code, reason)], trace)

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         rich_markup_mode=None,
     )
     group.command("list")(list_models)
-    for command in (show, export, train, approve, reject, rollback):
+    for command in (show, export, train, approve, reject, rollback, move):
         group.command()(command)
     app.add_typer(group, name="models")
 
@@ -98,3 +98,21 @@ def export(
         folder = lay_out(fetch(topics, topics.log, found.manifest, found.offset), to)
     signed = f", signed: {to / SIGNATURE}" if found.manifest.signature else "; it is not signed"
     typer.echo(f"model {found.manifest.model_id[:12]} written to {folder}{signed}")
+
+
+def move(ctx: typer.Context, pipeline: PipelineName) -> None:
+    """Move models of earlier versions to the topics of this one.
+
+    Versions before model_chunks wrote the chunks of models to the models topic, which every worker reads as it starts.
+    Run this once every process is upgraded: earlier versions cannot load a model that was moved. Safe to repeat.
+    """
+    from headrace.models.package.move import move as moving
+
+    topics, _ = opened(ctx, pipeline)
+    with waiting("writing models to their new topics"):
+        moved = moving(topics)
+    for why in moved.left.values():
+        typer.echo(f"not moved: {why}", err=True)
+    typer.echo(f"{len(moved.models)} models moved to {topics.topic('model_chunks')}")
+    if moved.left:
+        raise typer.Exit(1)

@@ -161,17 +161,21 @@ class TopicCodec:
         topic: full topic name, part of the registry's subject.
         schemas: schema of each record type the topic carries; their order numbers the kinds.
         registry: where schema ids come from. Its outage surfaces as Unavailable from either method.
+        formerly: schemas of record types that are read and no longer written; numbered after the others.
 
     Raises:
         SchemaError: a schema is no record, or holds itself.
     """
 
-    def __init__(self, topic: str, schemas: Sequence[Schema], registry: Registry) -> None:
+    def __init__(
+        self, topic: str, schemas: Sequence[Schema], registry: Registry, formerly: Sequence[Schema] = ()
+    ) -> None:
         self.topic = topic
-        self.schemas = list(schemas)
+        self.schemas = [*schemas, *formerly]
         self._registry = registry
-        self._names = [full_name(s) for s in schemas]
-        self._layouts = [Layout.of(s) for s in schemas]
+        self._written = len(schemas)
+        self._names = [full_name(s) for s in self.schemas]
+        self._layouts = [Layout.of(s) for s in self.schemas]
         self._encoders = [compile_encoder(layout) for layout in self._layouts]
         self._writers: dict[int, _Writer] = {}
         self._ids: dict[int, int] = {}
@@ -185,7 +189,7 @@ class TopicCodec:
 
         Later calls of :meth:`encode` need no registry, and the first batch takes no longer than the second.
         """
-        for kind, layout in enumerate(self._layouts):
+        for kind, layout in enumerate(self._layouts[: self._written]):
             prefix = header(self._own_id(kind))
             Cells(layout, 0).records(self._encoders[kind], prefix)
             nothing, nowhere = BytesColumn.of([prefix]), np.zeros(0, dtype=np.int64)

@@ -34,21 +34,30 @@ class Published(NamedTuple):
 
 
 def manifests_in(topics: PipelineTopics, chunk: Chunk) -> dict[str, Published]:
-    """The manifests among the records of a chunk of the models topic; model chunks are not decoded."""
-    return {
-        record.model_id: Published(record, offset)
-        for offset, record in topics.control_records(without_model_chunks(chunk))
-        if isinstance(record, ModelManifest)
-    }
+    """The manifests among the records of a chunk of the models topic, the first of each id; model chunks are not
+    decoded."""
+    found: dict[str, Published] = {}
+    for offset, record in topics.control_records(without_model_chunks(chunk)):
+        if isinstance(record, ModelManifest):
+            _add(found, Published(record, offset))
+    return found
+
+
+def _add(found: dict[str, Published], later: Published) -> None:
+    """Take a manifest in. One of a known id says nothing new but where the chunks are, where that was not known."""
+    model_id, begin = later.manifest.model_id, later.manifest.chunks_from
+    first = found.setdefault(model_id, later)
+    if first.manifest.chunks_from is None and begin is not None:
+        found[model_id] = first._replace(manifest=first.manifest.model_copy(update={"chunks_from": begin}))
 
 
 def without_model_chunks(chunk: Chunk) -> Chunk:
-    """A chunk of the models topic without the bytes of models, which are most of it and nobody's who follows it."""
-    return _keyed(chunk, lambda key: b"/" not in key)
+    """A chunk of the models topic without the bytes of models, which older versions wrote there."""
+    return keyed(chunk, lambda key: b"/" not in key)
 
 
-def _keyed(chunk: Chunk, wanted: Callable[[bytes], bool]) -> Chunk:
-    """The records of a chunk with these keys."""
+def keyed(chunk: Chunk, wanted: Callable[[bytes], bool]) -> Chunk:
+    """The records of a chunk whose keys are wanted; those without a key are not."""
     places = [i for i, key in enumerate(chunk.keys) if key is not None and wanted(key)]
     return Chunk.of(
         chunk.tp, [int(chunk.offsets[i]) for i in places], [None] * len(places), [chunk.values[i] for i in places]
@@ -59,7 +68,7 @@ def trained_again(topics: PipelineTopics) -> dict[str, list[TrainedAgain]]:
     """Model id -> the trainings that gave this model when it had been published before, oldest first."""
     found: dict[str, list[TrainedAgain]] = {}
     for chunk in read_all(topics.log, topics.topic("models"), limit=200):
-        for _, record in topics.control_records(_keyed(chunk, lambda key: AGAIN in key)):
+        for _, record in topics.control_records(keyed(chunk, lambda key: AGAIN in key)):
             if isinstance(record, TrainedAgain):
                 found.setdefault(record.model_id, []).append(record)
     return found
@@ -73,7 +82,8 @@ def published(topics: PipelineTopics, *, settled: bool = False) -> dict[str, Pub
     """
     found: dict[str, Published] = {}
     for chunk in read_all(topics.log, topics.topic("models"), limit=200, settled=settled):
-        found = manifests_in(topics, chunk) | found
+        for later in manifests_in(topics, chunk).values():
+            _add(found, later)
     return found
 
 

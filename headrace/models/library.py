@@ -235,7 +235,10 @@ class ModelLibrary:
             ModelRejected: none does; the reason is that of the first.
         """
         reasons = []
+        begin = next((m.chunks_from for m in manifests.values() if m.chunks_from is not None), None)
         for offset, manifest in manifests.items():
+            if manifest.chunks_from is None:
+                manifest = manifest.model_copy(update={"chunks_from": begin})
             try:
                 return load(self._topics, self._log, manifest, offset, self._trust, self._memory_budget)
             except ModelRejected as e:

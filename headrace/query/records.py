@@ -98,7 +98,7 @@ def _rows(topics: PipelineTopics, name: str, chunk: Chunk) -> Iterator[dict[str,
     for i, (offset, key) in enumerate(zip(chunk.offsets.tolist(), chunk.keys, strict=True)):
         at = {"partition": chunk.tp.partition, "offset": offset, "key": None if key is None else _text(key)}
         if i in values:
-            yield {**at, "type": TOPICS[name].records[decoded.kinds[i]], "value": _plain(values[i])}
+            yield {**at, "type": TOPICS[name].readable[decoded.kinds[i]], "value": _plain(values[i])}
             continue
         value = chunk.values[i]
         error = f"{Code(decoded.codes[i]).label}: {decoded.reasons[i]}"
@@ -108,7 +108,7 @@ def _rows(topics: PipelineTopics, name: str, chunk: Chunk) -> Iterator[dict[str,
 def _values(topics: PipelineTopics, name: str, chunk: Chunk, decoded: Decoded) -> dict[int, dict[str, Any]]:
     """Index in the chunk -> fields of the records that can be decoded."""
     found: dict[int, dict[str, Any]] = {}
-    for kind, record in enumerate(TOPICS[name].records):
+    for kind, record in enumerate(TOPICS[name].readable):
         places = decoded.places(kind)
         if not len(places):
             continue

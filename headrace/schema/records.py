@@ -157,6 +157,7 @@ class ModelManifest(Record):
     certificates: list[Certificate]
     batching: str
     sort_by: str | None = None
+    chunks_from: int | None = None
     signature: bytes | None = None
     at: datetime = Field(default_factory=now)
 

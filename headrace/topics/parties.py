@@ -27,7 +27,7 @@ class Party:
 
 PRODUCER = Party(name="producer", reads=("pushes",), writes=("raw", "dead", "pushes"), transactional_ids=("push.",))
 """Programs that push events."""
-SUBSCRIBER = Party(name="subscriber", reads=("models", "decisions"), writes=("contracts",))
+SUBSCRIBER = Party(name="subscriber", reads=("models", "model_chunks", "decisions"), writes=("contracts",))
 """Services that follow the model in force and score with it."""
 PEOPLE = Party(
     name="people",

@@ -19,6 +19,7 @@ from headrace.codec.wire import Code
 from headrace.declare.pipeline import Pipeline
 from headrace.errors import SchemaError
 from headrace.kafka.log import Chunk, Log, Output, TopicPartition, read_all, read_range
+from headrace.schema.own import own_schema
 from headrace.schema.records import Record
 from headrace.schema.registry import Registry, subject_of
 from headrace.topics.table import TOPICS
@@ -152,7 +153,9 @@ class PipelineTopics:
         return newest
 
     def _codec(self, name: str) -> TopicCodec:
-        return TopicCodec(self.topic(name), TOPICS[name].schemas(self.pipeline), self.registry)
+        topic = TOPICS[name]
+        formerly = [own_schema(record) for record in topic.formerly]
+        return TopicCodec(self.topic(name), topic.schemas(self.pipeline), self.registry, formerly)
 
 
 def _cut(values: BytesColumn) -> BytesColumn:

@@ -26,13 +26,20 @@ class Topic:
 
     ``records`` names the record types; ``raw``, ``features`` and ``examples`` stand for the pipeline's own.
     A keyed topic has the pipeline's partitions, so that one key has one partition number everywhere;
-    the others have one partition.
+    the others have one partition. ``formerly`` names record types that older versions wrote to it: still read there,
+    never written.
     """
 
     name: str
     records: tuple[str, ...]
     keyed: bool
     retention: Retention
+    formerly: tuple[str, ...] = ()
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """Every record type that may be met on the topic, in the order in which its codec numbers them."""
+        return (*self.records, *self.formerly)
 
     @property
     def config(self) -> dict[str, str]:
@@ -40,7 +47,7 @@ class Topic:
         return {**_CONFIG[self.retention], "max.message.bytes": str(LARGEST_BATCH)}
 
     def schemas(self, pipeline: Pipeline) -> list[dict[str, Any]]:
-        """Avro schemas of the topic's record types for a pipeline, in the order of ``records``."""
+        """Avro schemas of the record types written to the topic for a pipeline, in the order of ``records``."""
         own = {
             "raw": lambda: pipeline.raw,
             "features": lambda: pipeline.feature_schema,
@@ -57,7 +64,8 @@ TOPICS: dict[str, Topic] = {
         Topic("labels", ("Label",), True, "time"),
         Topic("examples", ("examples",), True, "time"),
         Topic("triggers", ("TrainingTrigger",), False, "compact+time"),
-        Topic("models", ("ModelChunk", "ModelManifest", "TrainedAgain"), False, "compact"),
+        Topic("models", ("ModelManifest", "TrainedAgain"), False, "compact", formerly=("ModelChunk",)),
+        Topic("model_chunks", ("ModelChunk",), False, "compact"),
         Topic(
             "decisions",
             ("GateResult", "Approval", "Rejection", "Activated", "RolledBack", "LossAccepted"),

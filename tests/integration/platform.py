@@ -158,7 +158,8 @@ class Platform:
             package = Package(manifest, onnx)
         writer = self.log.writer(f"{self.topics.pipeline.name}.test")
         writer.begin()
-        writer.write(publication(self.topics, package))
+        for output in publication(self.topics, package):
+            writer.write(output)
         writer.commit()
         writer.close()
         return package.manifest

@@ -127,17 +127,22 @@ def a_prediction_about_another_record(s: Spoiler) -> Found:
 
 
 def a_chunk_altered(s: Spoiler) -> Found:
-    tp = s.topics.tp("models")
-    chunk = s.topics.codec("models").decode_control(s.value("models", 0, 0))
+    tp, codec = s.topics.tp("model_chunks"), s.topics.codec("model_chunks")
+    chunk = codec.decode_control(s.value("model_chunks", 0, 0))
     assert isinstance(chunk, ModelChunk)
     bad = chunk.model_copy(update={"data": bytes([chunk.data[0] ^ 1]) + chunk.data[1:]})
-    s.log.overwrite(tp, 0, s.topics.codec("models").encode_control(bad))
-    return {("manifest", "models", 0, 0), ("manifest", "models", 0, 1)}
+    s.log.overwrite(tp, 0, codec.encode_control(bad))
+    return {("manifest", "model_chunks", 0, 0), ("manifest", "models", 0, 0)}
+
+
+def a_manifest_without_its_chunks(s: Spoiler) -> Found:
+    s.log.erase(s.topics.tp("model_chunks"), 0)
+    return {("manifest", "models", 0, 0)}
 
 
 def a_chunk_without_a_manifest(s: Spoiler) -> Found:
-    o = s.control("models", ModelChunk(model_id="f" * 64, index=0, digest="", data=b"x"))
-    return {("manifest", "models", 0, o)}
+    o = s.control("model_chunks", ModelChunk(model_id="f" * 64, index=0, digest="", data=b"x"))
+    return {("manifest", "model_chunks", 0, o)}
 
 
 def an_approval_forged(s: Spoiler) -> Found:
@@ -316,6 +321,7 @@ SPOILT: list[Callable[[Spoiler], Found]] = [
     a_prediction_of_nothing,
     a_prediction_about_another_record,
     a_chunk_altered,
+    a_manifest_without_its_chunks,
     a_chunk_without_a_manifest,
     an_approval_forged,
     an_activation_nobody_ordered,
@@ -412,7 +418,7 @@ def test_on_kafka_itself_what_can_be_written_is_found(spoilable: Platform) -> No
     writer.begin()
     made = writer.write_and_wait(
         [topics.rows("predictions", 0, frame.drop("p", "o"), [b"k"]) for frame in (one, wrong, aborted)]
-        + [topics.control("models", [chunk], [f"{champion}/0"]), topics.control("decisions", [forged], ["k"])]
+        + [topics.control("model_chunks", [chunk], [f"{champion}/0"]), topics.control("decisions", [forged], ["k"])]
     )
     repeated, by_other, from_aborted, tampered, order = (o[0] for o in made)
     activated = Activated(
@@ -433,6 +439,6 @@ def test_on_kafka_itself_what_can_be_written_is_found(spoilable: Platform) -> No
         ("order", "predictions", 0, by_other),
         ("policy", "predictions", 0, by_other),
         ("no_aborted", "predictions", 0, from_aborted),
-        ("manifest", "models", 0, tampered),
+        ("manifest", "model_chunks", 0, tampered),
         ("evidence", "decisions", 0, made[0][0]),
     }

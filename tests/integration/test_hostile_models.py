@@ -42,9 +42,11 @@ def platform(unique: Callable[[str], str], settings: Settings, tmp_path: Path, k
 
 
 def put(platform: Platform, package: Package, chunks: list[ModelChunk]) -> None:
-    """Write chunks and manifest to the models topic as they are."""
-    keys = [f"{c.model_id}/{c.index}" for c in chunks] + [package.manifest.model_id]
-    write_control(platform.topics, "models", [*chunks, package.manifest], keys)
+    """Write chunks and manifest to their topics as they are."""
+    at = platform.log.high_watermarks(platform.topics.topic("model_chunks"))[0]
+    manifest = package.manifest.model_copy(update={"chunks_from": at})
+    write_control(platform.topics, "model_chunks", chunks, [f"{c.model_id}/{c.index}" for c in chunks])
+    write_control(platform.topics, "models", [manifest], [manifest.model_id])
 
 
 def approve(platform: Platform, model_id: str) -> None:

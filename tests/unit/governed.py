@@ -85,7 +85,8 @@ class Court:
         writer = self.log.writer("publisher")
         writer.begin()
         for i in which:
-            writer.write(publication(self.topics, self.packages[i]))
+            for output in publication(self.topics, self.packages[i]):
+                writer.write(output)
         writer.commit()
 
     def judged(self) -> None:

@@ -51,7 +51,7 @@ class Remembered:
         packages = [model_package(self.topics.pipeline, seed) for seed in range(3)]
         self.models = [package.manifest.model_id for package in packages]
         for package in packages:
-            self._write(publication(self.topics, package))
+            self._write(*publication(self.topics, package))
         self._decide()
         self._push(folder)
         for processor in ("preprocess", "infer", "join"):
@@ -156,9 +156,10 @@ class Remembered:
     def _control(self, records: Sequence[Record]) -> list[int]:
         return write_control(self.topics, "decisions", records, ["m"] * len(records))
 
-    def _write(self, output: Output) -> None:
+    def _write(self, *outputs: Output) -> None:
         writer = self.topics.log.writer("test")
         writer.begin()
-        writer.write(output)
+        for output in outputs:
+            writer.write(output)
         writer.commit()
         writer.close()

@@ -36,7 +36,8 @@ def platform() -> MemoryPlatform:
     policy = Policy(routes=[Route(model_id=model_id, weight=1)])
     writer = made.log.writer("test")
     writer.begin()
-    writer.write(publication(topics, package))
+    for output in publication(topics, package):
+        writer.write(output)
     for partition in range(2):
         marker = PolicyMarker(activation_id="a", policy=policy)
         writer.write(topics.control("features", [marker], ["k"], partition))

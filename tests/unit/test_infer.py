@@ -46,7 +46,7 @@ class Bench:
     def publish(self, *packages: Package) -> None:
         """Put models on their topic."""
         for package in packages:
-            self._write(publication(self.topics, package))
+            self._write(*publication(self.topics, package))
 
     def features(self, prices: Sequence[float]) -> None:
         """Append features records, numbered on."""
@@ -116,9 +116,10 @@ class Bench:
     def tp(self) -> TopicPartition:
         return self.topics.tp("features")
 
-    def _write(self, output: Output) -> None:
+    def _write(self, *outputs: Output) -> None:
         self.writer.begin()
-        self.writer.write(output)
+        for output in outputs:
+            self.writer.write(output)
         self.writer.commit()
 
 

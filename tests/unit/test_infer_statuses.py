@@ -54,7 +54,8 @@ def test_loaded_and_rejected_are_said_again_when_their_transaction_is_given_up(a
     writer = log.writer("publisher")
     writer.begin()
     for package in (good, broken):
-        writer.write(publication(topics, package))
+        for output in publication(topics, package):
+            writer.write(output)
     writer.commit()
     ids = [p.manifest.model_id for p in (good, broken)]
     write_control(

@@ -12,7 +12,7 @@ from headrace.governance.catalog import published, trained_again
 from headrace.jobs.child import ChildError
 from headrace.models.package.package import Package
 from headrace.query.models import model_views
-from headrace.schema.records import DeadLetter, ModelManifest, OffsetRange, TrainingTrigger
+from headrace.schema.records import DeadLetter, ModelChunk, ModelManifest, OffsetRange, TrainingTrigger
 from headrace.streams.retrain import Retrain
 from headrace.testing.memory import in_memory
 from headrace.testing.models import model_package
@@ -96,6 +96,12 @@ class School:
         records = (r for _, r in self.topics.read_control("models"))
         return [r.lineage.trigger_id for r in records if isinstance(r, ModelManifest)]
 
+    def chunks(self) -> list[str]:
+        """Trigger and index of the chunks on their topic."""
+        of = {p.manifest.model_id: t for t, p in self.gives.items() if isinstance(p, Package)}
+        records = (r for _, r in self.topics.read_control("model_chunks"))
+        return [f"{of[r.model_id]}/{r.index}" for r in records if isinstance(r, ModelChunk)]
+
     def dead(self) -> list[str]:
         """Codes of the dead letters."""
         return [r.code for _, r in self.topics.read_control("dead") if isinstance(r, DeadLetter)]
@@ -118,15 +124,15 @@ def abort() -> None:
     raise TransactionAborted("scripted")
 
 
-@pytest.mark.parametrize("at", range(1, 9))
+@pytest.mark.parametrize("at", range(1, 11))
 def test_a_fit_is_not_thrown_away_with_a_transaction_that_is_given_up(school: School, at: int) -> None:
     school.ask("t1", 1)
     school.log.script(at, abort)
     until(school.done, school.loop)
-    assert (school.started, school.manifests()) == (["t1"], ["t1"])
+    assert (school.started, school.manifests(), school.chunks()) == (["t1"], ["t1"], ["t1/0"])
 
 
-@pytest.mark.parametrize("at", range(1, 17))
+@pytest.mark.parametrize("at", range(1, 19))
 def test_neither_are_those_of_two_triggers_in_one_transaction(school: School, at: int) -> None:
     failed = ChildError("too few examples", "TrainingRefused", "")
     school.ask("t1", failed)

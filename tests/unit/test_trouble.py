@@ -77,5 +77,5 @@ def test_a_training_that_failed_is_told_until_one_gives_a_model(topics: Pipeline
     )
     package = model_package(topics.pipeline, 1)
     later = package.manifest.model_copy(update={"at": datetime.now(UTC) + timedelta(seconds=1)})
-    write(topics, publication(topics, type(package)(later, package.onnx)))
+    write(topics, *publication(topics, type(package)(later, package.onnx)))
     assert troubles(topics) == []

@@ -418,7 +418,7 @@ class InMemory:
         self.log.commit(f"{self.topics.pipeline.name}.infer", {self.topics.tp("features"): len(prices)})
 
     def publish(self, package: Package) -> str:
-        self.write(publication(self.topics, package))
+        self.write(*publication(self.topics, package))
         return package.manifest.model_id
 
 

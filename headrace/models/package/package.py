@@ -34,17 +34,27 @@ def cut(onnx: bytes) -> list[ModelChunk]:
     return [ModelChunk(model_id=model_id, index=i, digest=digest(p), data=p) for i, p in enumerate(parts)]
 
 
-def assemble(manifest: ModelManifest, chunks: Sequence[ModelChunk]) -> Package:
-    """Put a model together from its chunks and check every digest.
+def check_size(manifest: ModelManifest) -> None:
+    """Check what a manifest says of its model's size, before any chunk is read.
 
     Raises:
-        ModelRejected: a chunk is missing or altered, the whole is not what its id says, or it is too large.
+        ModelRejected: the model is too large, or that number of chunks cannot hold it.
     """
     short = manifest.model_id[:12]
     if manifest.size > SIZE_BUDGET:
         raise ModelRejected(f"model {short}: {manifest.size} bytes, over the budget of {SIZE_BUDGET}")
     if len(manifest.chunks) != -(-manifest.size // CHUNK_BYTES):
         raise ModelRejected(f"model {short}: {len(manifest.chunks)} chunks cannot hold {manifest.size} bytes")
+
+
+def assemble(manifest: ModelManifest, chunks: Sequence[ModelChunk]) -> Package:
+    """Put a model together from its chunks and check every digest.
+
+    Raises:
+        ModelRejected: a chunk is missing or altered, the whole is not what its id says, or it is too large.
+    """
+    check_size(manifest)
+    short = manifest.model_id[:12]
     found: dict[int, list[bytes]] = {}
     for chunk in chunks:
         if chunk.model_id == manifest.model_id:

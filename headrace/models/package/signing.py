@@ -120,9 +120,9 @@ def _is_by(public_key: str, signed: Path, folder: Path) -> bool:
 
 
 def _stated(package: Package) -> str:
-    """The manifest as it is signed: JSON with sorted keys, without the signature and without what stands at its
-    default, so that a field added later changes nothing."""
-    stated = package.manifest.model_dump(mode="json", exclude={"signature"}, exclude_defaults=True)
+    """The manifest as it is signed: JSON with sorted keys, without the signature, where the chunks are (known after
+    signing; their digests are signed) and what stands at its default, so that a field added later changes nothing."""
+    stated = package.manifest.model_dump(mode="json", exclude={"signature", "chunks_from"}, exclude_defaults=True)
     return json.dumps(stated, sort_keys=True, indent=1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.errors import ModelRejected
 from headrace.governance.catalog import Published, published
-from headrace.kafka.log import read_all
+from headrace.kafka.log import read_range
 from headrace.models.package.package import Package, digest
 from headrace.models.package.signing import Trust, check
 from headrace.models.package.topic import fetch
@@ -13,11 +13,13 @@ from headrace.schema.records import ModelChunk
 from headrace.topics.pipeline_topics import PipelineTopics
 
 _AT_ONCE = 50
-"""Records of the models topic in memory together: they are half a megabyte each."""
+"""Records in memory together: a chunk is half a megabyte."""
 
 
 def whole(topics: PipelineTopics, report: Report, trust: Trust | None) -> None:
     """Put every model together, check its signature where it is known whom to trust, and look at every chunk."""
+    # Asked first: every chunk that is committed now has its manifest among those read after.
+    committed = {topics.tp(name): topics.log.bounds(topics.topic(name))[0] for name in ("models", "model_chunks")}
     models = published(topics, settled=True)
     tp = (topics.topic("models"), 0)
     for model in models.values():
@@ -29,12 +31,12 @@ def whole(topics: PipelineTopics, report: Report, trust: Trust | None) -> None:
             continue
         if trust is not None:
             _signed(report, tp, model.offset, package, trust)
-    for chunk in read_all(topics.log, tp[0], limit=_AT_ONCE, settled=True):
+    for chunk in read_range(topics.log, committed, _AT_ONCE):
         for offset, record in topics.control_records(chunk):
             if isinstance(record, ModelChunk):
                 report.checked("manifest", "chunks", 1)
                 if why := _altered(record, models):
-                    report.broken("manifest", "chunks", tp, [offset], why)
+                    report.broken("manifest", "chunks", chunk.tp, [offset], why)
 
 
 def _signed(report: Report, tp: tuple[str, int], offset: int, package: Package, trust: Trust) -> None:
