@@ -10,7 +10,7 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
 from headrace.errors import TrainingRefused
-from headrace.jobs.train.dataset import Matrix
+from headrace.models.score.feeding import Matrix
 from headrace.models.score.session import open_session
 from headrace.schema.records import Certificate, FeatureBaseline
 
