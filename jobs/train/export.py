@@ -10,6 +10,7 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
 from headrace.errors import TrainingRefused
+from headrace.models.psi import baseline_of
 from headrace.models.score.feeding import Matrix
 from headrace.models.score.session import open_session
 from headrace.schema.records import Certificate, FeatureBaseline
@@ -102,15 +103,6 @@ def parity(exported: Exported, model: Any, x: Matrix) -> Certificate:
     return Certificate(name="parity", passed=True, detail=detail)
 
 
-def baseline(x: Matrix, features: tuple[str, ...], bins: int = 10) -> list[FeatureBaseline]:
-    """Distribution of each feature over at most ``bins`` bins cut at its quantiles.
-
-    A bin holds the values v with edge[i-1] < v <= edge[i].
-    """
-    found = []
-    for i, name in enumerate(features):
-        values = x[:, i].astype(np.float64)
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
-        counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
-        found.append(FeatureBaseline(feature=name, edges=edges.tolist(), shares=(counts / len(values)).tolist()))
-    return found
+def baseline(x: Matrix, features: tuple[str, ...]) -> list[FeatureBaseline]:
+    """Distribution of each feature in the training set, float32 (n, features)."""
+    return [baseline_of(name, x[:, i]) for i, name in enumerate(features)]
