@@ -14,14 +14,12 @@ from headrace.jobs.train.algorithms import ALGORITHMS, Fitted
 from headrace.jobs.train.dataset import Examples, Split, split
 from headrace.jobs.train.export import Exported, baseline, parity, to_onnx_bytes
 from headrace.jobs.train.invariance import batching
+from headrace.jobs.train.job import LEFT_OUT
 from headrace.jobs.train.lineage import lineage_of
 from headrace.jobs.train.manifest import Findings, package
 from headrace.models.metrics import binary_metrics
 from headrace.models.package.package import Package
 from headrace.schema.records import TrainingTrigger
-
-LEFT_OUT = "examples_left_out"
-"""Figure of a manifest: how many examples of the trigger's ranges no model could learn from."""
 
 
 class Trial(NamedTuple):

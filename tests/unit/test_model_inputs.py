@@ -18,7 +18,8 @@ from headrace.governance.decisions import every_example
 from headrace.jobs.train.algorithms import ALGORITHMS
 from headrace.jobs.train.dataset import Examples, Part, part, read_examples
 from headrace.jobs.train.export import Exported, to_onnx_bytes
-from headrace.jobs.train.fit import LEFT_OUT, Trained, train
+from headrace.jobs.train.fit import Trained, train
+from headrace.jobs.train.job import LEFT_OUT
 from headrace.kafka.log import Chunk
 from headrace.models.inputs import matrix
 from headrace.schema.records import DeadLetter, TrainingTrigger
