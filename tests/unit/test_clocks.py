@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.declare.pipeline import Pipeline
 from headrace.kafka.log import Chunk, TopicPartition
+from headrace.runner.recompute import features_of
 from headrace.schema.records import DeadLetter
 from headrace.streams.ahead import WORKER_CLOCKS, ahead
 from headrace.streams.join.processor import Join
@@ -125,6 +126,16 @@ def test_odd_clocks_do_not_make_results_depend_on_batches_or_restarts(make: type
     platform.push(at(clicks(0, 60), "c20", ODD))
     platform.run("preprocess")
     check_processor(make, platform.topics)
+
+
+def test_features_are_made_again_past_an_odd_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.runner.recompute._BACK", 5)
+    platform = MemoryPlatform(fast())
+    platform.push(at(clicks(0, 60, labelled=False), "c57", ODD))
+    platform.run("preprocess")
+    row = platform.rows("features").drop("@partition", "@offset").row(-1, named=True)
+    assert row["seen_10m"] > 0
+    assert features_of(platform.topics, 0, row["raw_offset"]) == row
 
 
 def test_a_quiet_month_and_a_replay_of_the_past_are_no_fast_clocks() -> None:
