@@ -20,7 +20,7 @@ from headrace.kafka.log import Chunk
 WORKER_CLOCKS = timedelta(days=1)
 """Allowed besides to records that workers wrote: their timestamps are those of the worker's clock, which may be slow,
 and their event times were held against those of the raw events."""
-_MICRO = timedelta(microseconds=1)
+_LONG_AGO = -(2**62)
 
 Places = np.ndarray[tuple[int], np.dtype[np.int64]]
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -35,15 +35,31 @@ def ahead(batch: Chunk, places: Places, times: pl.Series, allowed: timedelta) ->
         times: Datetime; a null is not ahead.
         allowed: the span.
     """
-    if batch.timestamps is None:
+    if batch.timestamps is None or not any_ahead(batch, times, allowed):
         return np.zeros(len(places), dtype=np.bool_)
     stamps = batch.timestamps[places]
-    # In milliseconds, rounded up: a time of the year 290,000 in microseconds leaves no room to add to.
-    known, limit = stamps >= 0, stamps + -(-allowed // timedelta(milliseconds=1)) + 1
-    found = times.cast(pl.Datetime("us", "UTC")).to_physical()
-    micros = found.fill_null(np.iinfo(np.int64).min).to_numpy()
-    ahead: Mask = known & (micros // 1000 >= limit)
-    return ahead
+    # In milliseconds, which leave room to add to where microseconds do not.
+    millis = _micros(times).fill_null(_LONG_AGO).to_numpy() // 1000
+    found: Mask = (stamps >= 0) & (millis > stamps + _millis_of(allowed))
+    return found
+
+
+def any_ahead(batch: Chunk, times: pl.Series, allowed: timedelta) -> bool:
+    """Whether any of the times may be ahead, from the newest of them and the batch's oldest timestamp alone."""
+    newest = _micros(times).max()
+    if batch.timestamps is None or not len(batch) or not isinstance(newest, int):
+        return False
+    oldest = int(batch.timestamps.min())
+    return oldest < 0 or newest // 1000 > oldest + _millis_of(allowed)
+
+
+def _micros(times: pl.Series) -> pl.Series:
+    return times.cast(pl.Datetime("us", "UTC")).to_physical()
+
+
+def _millis_of(span: timedelta) -> int:
+    """A span in whole milliseconds, rounded up, as timestamps are."""
+    return -(-span // timedelta(milliseconds=1))
 
 
 def early(places: Places, what: str, allowed: timedelta) -> list[tuple[int, str, str]]:

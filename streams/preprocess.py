@@ -13,7 +13,7 @@ import polars as pl
 from headrace.declare.pipeline import OFFSET
 from headrace.kafka.log import Chunk, TopicPartition
 from headrace.models.inputs import Misfit, misfits, wrong_labels
-from headrace.streams.ahead import ahead, early
+from headrace.streams.ahead import ahead, any_ahead, early
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.worker.processor import Stateless, Step
 from headrace.worker.time_limit import time_limit
@@ -97,8 +97,11 @@ class Preprocess(Stateless):
     def _implausible(self, batch: Chunk, offsets: pl.Series, times: pl.Series, what: str) -> list[Letter]:
         """Letters for the records at ``offsets`` whose time is none."""
         (first, last), allowed = self._pipeline.times, self._pipeline.clock_ahead
+        inside = times.is_between(first, last).fill_null(False)
+        if inside.all() and not any_ahead(batch, times, allowed):
+            return []
         places = np.searchsorted(batch.offsets, offsets.to_numpy())
-        beyond = ~times.is_between(first, last).fill_null(False).to_numpy()
+        beyond = ~inside.to_numpy()
         odd = ahead(batch, places, times, allowed) & ~beyond
         outside = f"its {what} is not from {first:%Y-%m-%d} to {last:%Y-%m-%d}, the pipeline's times"
         found = [(p, "implausible_time", outside) for p in places[beyond].tolist()]
@@ -129,12 +132,13 @@ class Preprocess(Stateless):
         made = self._called(given, frame, {"label": pl.Float64()}, "labels")
         made = made.with_columns(self._numbers(made["label"]))
         made = made.join(self._identity(rows), on=OFFSET, how="inner", maintain_order="left", suffix="_of_row")
-        if "label_time" not in made.columns:
-            made = made.with_columns(pl.col("event_time").alias("label_time"))
         made, invalid = _split(made, OFFSET, wrong_labels(self._pipeline.target, made), "labels")
         letters = _places(batch, invalid)
-        letters += self._implausible(batch, made[OFFSET], self._moments(made["label_time"]), "label time")
-        made = _without(made, batch, letters)
+        if "label_time" in made.columns:
+            odd = self._implausible(batch, made[OFFSET], self._moments(made["label_time"]), "label time")
+            made, letters = _without(made, batch, odd), letters + odd
+        else:
+            made = made.with_columns(pl.col("event_time").alias("label_time"))
         return made.with_columns(pl.lit("raw").alias("source"), pl.col(OFFSET).alias("source_offset")), letters
 
     def _numbers(self, labels: pl.Series) -> pl.Series:

@@ -49,7 +49,9 @@ def misfits(pipeline: Pipeline, rows: pl.DataFrame) -> list[Misfit]:
     columns = pipeline.feature_columns
     wrong = {name: _wrong(name, columns[name], pipeline) for name in columns}
     flags = rows.select(expression.alias(name) for name, expression in wrong.items())
-    found = []
+    found: list[Misfit] = []
+    if not any(column.any() for column in flags):
+        return found
     for place in np.flatnonzero(_any(flags)).tolist():
         name = next(n for n, flag in flags.row(place, named=True).items() if flag)
         value = rows[name][place]
@@ -60,7 +62,8 @@ def misfits(pipeline: Pipeline, rows: pl.DataFrame) -> list[Misfit]:
 def wrong_labels(target: Binary, rows: pl.DataFrame) -> list[Misfit]:
     """The rows whose ``label``, Float64, is none of the target's, in their order."""
     labels = rows["label"]
-    wrong = np.flatnonzero(~target.takes(labels).to_numpy()).tolist()
+    sound = target.takes(labels)
+    wrong = [] if sound.all() else np.flatnonzero(~sound.to_numpy()).tolist()
     return [
         Misfit(p, "label_not_valid", f"label = {labels[p]}; a label of {target.name} is {target.labels}") for p in wrong
     ]
@@ -89,8 +92,7 @@ def _wrong(name: str, dtype: pl.DataType, pipeline: Pipeline) -> pl.Expr:
 def _any(flags: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     found = np.zeros(flags.height, dtype=np.bool_)
     for column in flags:
-        if column.any():
-            found |= column.to_numpy()
+        found |= column.to_numpy()
     return found
 
 
