@@ -241,6 +241,21 @@ def test_every_number_is_the_category_in_onnx_that_it_is_in_scikit_learn(algorit
     assert exported.scores(tried) == pytest.approx(model.predict_proba(tried)[:, 1], abs=1e-6)
 
 
+def test_each_of_several_categories_is_compared_by_value() -> None:
+    def features(events: pl.DataFrame) -> pl.DataFrame:
+        return events.select("offset", a="price", x="price", b=pl.col("price").cast(pl.Int64))
+
+    pipeline = one(features=features, categorical=("a", "b"))
+    random = np.random.default_rng(4)
+    x = np.stack([random.choice([0, 1, 2], 600), random.random(600), random.choice([7, 9], 600)], axis=1)
+    x = x.astype(np.float32)
+    y = (random.random(600) < 0.2 + 0.2 * x[:, 0]).astype(np.float64)
+    model = ALGORITHMS["logistic"](pipeline, Part(x, y)).model
+    exported = Exported(to_onnx_bytes(model, 3))
+    tried = np.array([[a, 0.5, b] for a in (0, 1, 1.5, 2, 3) for b in (7, 7.5, 8, 9)], dtype=np.float32)
+    assert exported.scores(tried) == pytest.approx(model.predict_proba(tried)[:, 1], abs=1e-6)
+
+
 def test_the_codes_of_a_pipeline_may_be_declared_as_floats_and_train() -> None:
     events = clicks(0, 400).with_columns(price=(pl.col("price") * 3).floor())
     pipeline = one(features=coded(), categorical=("tariff",))
