@@ -66,6 +66,10 @@ class TrainingRefused(HeadraceError):
     """The examples a trigger names cannot give a model (none, one class only, a span too short)."""
 
 
+class TrackingFailed(HeadraceError):
+    """A training was not logged to MLflow; its model is published all the same."""
+
+
 class TooManyFailures(HeadraceError):
     """User code failed on more records than the pipeline allows. The worker stops."""
 

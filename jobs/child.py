@@ -15,6 +15,7 @@ from headrace.errors import HeadraceError, Unavailable
 from headrace.jobs.inside import ERROR_FILE, Work, inside
 
 T = TypeVar("T")
+CUT_SHORT = "the child process was ended"
 LEAST_FREE = 1 << 20
 """Bytes without which a child cannot even say why it failed."""
 
@@ -86,6 +87,8 @@ class ChildRun(Generic[T]):
     def __init__(self, job: ChildJob, read: Callable[[Path], T | None]) -> None:
         self._job = job
         self._read = read
+        self._given = False
+        self._after: str | None = None
 
     def result(self) -> T | None:
         """What it wrote, or None while it has not; the child may do more after that.
@@ -96,14 +99,27 @@ class ChildRun(Generic[T]):
         found = self._read(self._job.folder)
         if found is None and self._job.done():
             found = self._read(self._job.folder)  # written between the two looks
+        self._given = self._given or found is not None
         return found
 
     def over(self) -> bool:
         """Whether the child has ended."""
         return not self._job.running()
 
+    def afterwards(self) -> str | None:
+        """Why the child ended badly after its result was read, empty where it did not; None while that is not known."""
+        if self._after is None and self._given and self.over():
+            try:
+                self._job.done()
+                self._after = ""
+            except ChildError as e:
+                self._after = str(e)
+        return self._after
+
     def close(self) -> None:
         """End the child if it still runs; its result is gone after that."""
+        if self.afterwards() is None:
+            self._after = f"{CUT_SHORT} after its result" if self._given else ""
         self._job.close()
 
 
@@ -124,6 +140,7 @@ class ChildRunner(Generic[T]):
         self._read = read
         self._spec = spec
         self._needs = needs
+        self._begun: list[ChildRun[T]] = []
 
     def warm(self) -> None:
         """Be ready for the next job."""
@@ -136,4 +153,11 @@ class ChildRunner(Generic[T]):
             Unavailable: the disk cannot be written.
         """
         self.warm()
-        return ChildRun(ChildJob(self._work, {**self._spec, **asked}), self._read)
+        self._begun.append(ChildRun(ChildJob(self._work, {**self._spec, **asked}), self._read))
+        return self._begun[-1]
+
+    def failures(self) -> list[str]:
+        """What failed in jobs after their results were read, each told once."""
+        known = {run: run.afterwards() for run in self._begun}
+        self._begun = [run for run, after in known.items() if after is None]
+        return [after for after in known.values() if after]

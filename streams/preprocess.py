@@ -12,9 +12,14 @@ import polars as pl
 
 from headrace.declare.pipeline import OFFSET
 from headrace.kafka.log import Chunk, TopicPartition
+from headrace.models.inputs import Misfit, misfits, wrong_labels
+from headrace.streams.ahead import ahead, any_ahead, early
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.worker.processor import Stateless, Step
 from headrace.worker.time_limit import time_limit
+
+Letter = tuple[int, str, str]
+"""A record, by its place in the batch or its offset; the code of its dead letter, and the reason."""
 
 
 class BrokenContract(Exception):
@@ -34,10 +39,12 @@ class Preprocess(Stateless):
 
     A feature row depends on the rows before it in its partition whose event time lies within the pipeline's
     horizon of the newest event so far, and on nothing else: not on where batches begin. An event that comes
-    more than ``lateness`` behind that newest event could need history already let go: it is dead-lettered.
+    more than ``lateness`` behind that newest event could need history already let go: it is dead-lettered. So is one
+    whose time, or whose label's, is ahead of the log's: the newest event would be one that has not come yet.
     """
 
     name = "preprocess"
+    timed = True
 
     def __init__(self, topics: PipelineTopics) -> None:
         self._topics = topics
@@ -51,8 +58,8 @@ class Preprocess(Stateless):
         places = decoded.places()
         rows = decoded.frame().with_columns(pl.Series(OFFSET, batch.offsets[places], dtype=pl.Int64))
         history = self._history.get(batch.tp.partition)
-        rows, beyond = self._plausible(rows)
-        dead += self._topics.dead(self.name, batch, self._beyond_letters(batch, beyond))
+        rows, implausible = self._plausible(batch, rows)
+        dead += self._topics.dead(self.name, batch, implausible)
         rows, late = self._without_late(rows, history)
         dead += self._topics.dead(self.name, batch, _late_letters(batch, late))
         if rows.is_empty():
@@ -60,7 +67,8 @@ class Preprocess(Stateless):
         frame = rows if history is None else pl.concat([history.rows, rows])
         features, unfit = self._features(frame, rows)
         dead += self._topics.dead(self.name, batch, _places(batch, unfit))
-        labels = self._labels(frame, rows)
+        labels, invalid = self._labels(batch, frame, rows)
+        dead += self._topics.dead(self.name, batch, invalid)
         partition = batch.tp.partition
         step = Step(
             [
@@ -81,16 +89,23 @@ class Preprocess(Stateless):
         if tps:
             self._topics.prepare("features", "labels", "dead")
 
-    def _plausible(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _plausible(self, batch: Chunk, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Letter]]:
         """Split off the rows whose event time is none: one of the year 9999 would make all that follow late."""
-        first, last = self._pipeline.times
-        fits = rows[self._pipeline.event_time].is_between(first, last).fill_null(False)
-        return rows.filter(fits), rows.filter(~fits)
+        letters = self._implausible(batch, rows[OFFSET], rows[self._pipeline.event_time], "event time")
+        return _without(rows, batch, letters), letters
 
-    def _beyond_letters(self, batch: Chunk, beyond: pl.DataFrame) -> list[tuple[int, str, str]]:
-        first, last = self._pipeline.times
-        reason = f"its event time is not from {first:%Y-%m-%d} to {last:%Y-%m-%d}, the pipeline's times"
-        return _places(batch, [(int(o), "implausible_time", reason) for o in beyond[OFFSET]])
+    def _implausible(self, batch: Chunk, offsets: pl.Series, times: pl.Series, what: str) -> list[Letter]:
+        """Letters for the records at ``offsets`` whose time is none."""
+        (first, last), allowed = self._pipeline.times, self._pipeline.clock_ahead
+        inside = times.is_between(first, last).fill_null(False)
+        if inside.all() and not any_ahead(batch, times, allowed):
+            return []
+        places = np.searchsorted(batch.offsets, offsets.to_numpy())
+        beyond = ~inside.to_numpy()
+        odd = ahead(batch, places, times, allowed) & ~beyond
+        outside = f"its {what} is not from {first:%Y-%m-%d} to {last:%Y-%m-%d}, the pipeline's times"
+        found = [(p, "implausible_time", outside) for p in places[beyond].tolist()]
+        return sorted(found + early(places[odd], what, allowed))
 
     def _without_late(self, rows: pl.DataFrame, history: History | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Split off the rows that come too far behind the newest event before them in the log."""
@@ -101,33 +116,45 @@ class Preprocess(Stateless):
         is_late = rows.select((time < newest - self._pipeline.lateness).alias("late"))["late"]
         return rows.filter(~is_late), rows.filter(is_late)
 
-    def _features(self, frame: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[int, str, str]]]:
+    def _features(self, frame: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Letter]]:
         """Feature records of the new rows, and (offset, code, reason) of those that no model can take."""
         with self._in_time("features", len(rows)):
             given = self._pipeline.features(frame)
         made = self._called(given, frame, self._pipeline.feature_columns, "features")
         made = made.join(self._identity(rows), on=OFFSET, how="inner", maintain_order="left")
         made = made.rename({OFFSET: "raw_offset"})
-        numbers = [c for c in self._pipeline.inputs if self._pipeline.feature_columns[c].is_float()]
-        not_finite = [(~pl.col(c).is_finite()).fill_null(True) for c in numbers]
-        missing = [pl.col(c).is_null() for c in self._pipeline.feature_columns if c not in numbers]
-        bad = made.filter(pl.any_horizontal(pl.lit(False), *not_finite, *missing))
-        if bad.is_empty():
-            return made, []
-        unfit = [
-            (int(row["raw_offset"]), "feature_not_finite", f"features() gave {_first_unfit(row)}")
-            for row in bad.iter_rows(named=True)
-        ]
-        return made.join(bad.select("raw_offset"), on="raw_offset", how="anti", maintain_order="left"), unfit
+        return _split(made, "raw_offset", misfits(self._pipeline, made), "features")
 
-    def _labels(self, frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    def _labels(self, batch: Chunk, frame: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Letter]]:
+        """Label records of the new rows, and letters for those that reveal none of the target's."""
         with self._in_time("labels", len(rows)):
             given = self._pipeline.labels(frame)
         made = self._called(given, frame, {"label": pl.Float64()}, "labels")
+        made = made.with_columns(self._numbers(made["label"]))
         made = made.join(self._identity(rows), on=OFFSET, how="inner", maintain_order="left", suffix="_of_row")
-        if "label_time" not in made.columns:
+        made, invalid = _split(made, OFFSET, wrong_labels(self._pipeline.target, made), "labels")
+        letters = _places(batch, invalid)
+        if "label_time" in made.columns:
+            odd = self._implausible(batch, made[OFFSET], self._moments(made["label_time"]), "label time")
+            made, letters = _without(made, batch, odd), letters + odd
+        else:
             made = made.with_columns(pl.col("event_time").alias("label_time"))
-        return made.with_columns(pl.lit("raw").alias("source"), pl.col(OFFSET).alias("source_offset"))
+        return made.with_columns(pl.lit("raw").alias("source"), pl.col(OFFSET).alias("source_offset")), letters
+
+    def _numbers(self, labels: pl.Series) -> pl.Series:
+        if not (labels.dtype.is_numeric() or labels.dtype in (pl.Boolean, pl.Null)):
+            raise BrokenContract(
+                f"labels() of pipeline {self._pipeline.name} gave 'label' as {labels.dtype}: give numbers or booleans"
+            )
+        return labels.cast(pl.Float64)
+
+    def _moments(self, times: pl.Series) -> pl.Series:
+        if not isinstance(times.dtype, pl.Datetime) or times.dtype.time_zone is None:
+            raise BrokenContract(
+                f"labels() of pipeline {self._pipeline.name} gave 'label_time' as {times.dtype}: give a Datetime with "
+                "a time zone"
+            )
+        return times
 
     def _identity(self, rows: pl.DataFrame) -> pl.DataFrame:
         p = self._pipeline
@@ -170,20 +197,34 @@ class Preprocess(Stateless):
         return History(frame.filter(keep), newest)
 
 
-def _late_letters(batch: Chunk, late: pl.DataFrame) -> list[tuple[int, str, str]]:
+def _late_letters(batch: Chunk, late: pl.DataFrame) -> list[Letter]:
     reason = "the event is further behind its partition's newest event than the pipeline's lateness allows"
     return _places(batch, [(int(o), "too_late", reason) for o in late[OFFSET]])
 
 
-def _places(batch: Chunk, failed: list[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
+def _places(batch: Chunk, failed: list[Letter]) -> list[Letter]:
     """Offsets to places in the batch."""
     return [(int(np.searchsorted(batch.offsets, offset)), code, reason) for offset, code, reason in failed]
 
 
-def _first_unfit(row: dict[str, object]) -> str:
-    name, value = next((n, v) for n, v in row.items() if v is None or (isinstance(v, float) and not np.isfinite(v)))
-    return f"{name} = {value}"
+def _split(made: pl.DataFrame, offset: str, found: list[Misfit], function: str) -> tuple[pl.DataFrame, list[Letter]]:
+    """What a function made but for the misfits, and letters for these by offset, which stands in that column."""
+    if not found:
+        return made, []
+    gone = np.zeros(made.height, dtype=np.bool_)
+    gone[[m.row for m in found]] = True
+    return made.filter(~pl.Series(gone)), [
+        (int(made[offset][m.row]), m.code, f"{function}() gave {m.said}") for m in found
+    ]
+
+
+def _without(rows: pl.DataFrame, batch: Chunk, letters: list[Letter]) -> pl.DataFrame:
+    """The rows but for those that a letter is of."""
+    if not letters:
+        return rows
+    gone = pl.Series(batch.offsets[[place for place, _, _ in letters]])
+    return rows.filter(~pl.col(OFFSET).is_in(gone.implode()))
 
 
 def _keys(frame: pl.DataFrame) -> list[bytes | None]:
-    return [k.encode() for k in frame["key"]]
+    return [key.encode() for key in frame["key"]]

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from headrace.errors import Unavailable
 from headrace.governance.catalog import AGAIN, published
 from headrace.jobs.child import ChildError, ChildRunner
 from headrace.jobs.kept import KeptRuns, Runner
-from headrace.jobs.train.job import result, work
+from headrace.jobs.train.job import LEFT_OUT, result, work
 from headrace.kafka.log import Chunk, Output, TopicPartition
 from headrace.models.package.package import Package
 from headrace.models.package.topic import publication
 from headrace.schema.records import TrainedAgain, TrainingTrigger
 from headrace.topics.pipeline_topics import PipelineTopics
-from headrace.worker.processor import Stateless, Step
+from headrace.worker.processor import IDLE, Figure, Stateless, Step
 
 log = logging.getLogger("headrace.retrain")
 NEEDED = ("headrace.jobs.train.job", "headrace.jobs.train.fit", "headrace.jobs.train.dataset", "sklearn.metrics")
 """What a training imports."""
+UNUSABLE = "their label is none of the target's, or a feature is no finite 32-bit float (examples of an older version?)"
 
 
 def training_in_children(spec: dict[str, Any]) -> ChildRunner[Package]:
@@ -39,13 +40,18 @@ class Retrain(Stateless):
     Args:
         topics: the pipeline's topics.
         trainer: trains.
+        failures: gives what failed in trainings after their models were made, each once.
     """
 
     name = "retrain"
     atomic = False
 
-    def __init__(self, topics: PipelineTopics, trainer: Runner[Package]) -> None:
+    def __init__(
+        self, topics: PipelineTopics, trainer: Runner[Package], failures: Callable[[], Iterable[str]] = tuple
+    ) -> None:
         self._topics = topics
+        self._failures = failures
+        self._untracked = 0
         self._trainings: KeptRuns[tuple[int, str], Package] = KeptRuns(trainer)
         self._published: set[str] = set()
         self.inputs = (topics.topic("triggers"),)
@@ -81,8 +87,19 @@ class Retrain(Stateless):
             self._topics.prepare("model_chunks", "models", "dead")
             self._trainings.warm()
 
+    def tick(self) -> Step:
+        for failure in self._failures():
+            self._untracked += 1
+            log.warning("a training was not tracked, its model is published all the same: %s", failure)
+        return IDLE
+
+    def figures(self) -> list[Figure]:
+        doc = "Trainings that made a model and could not be logged to MLflow."
+        return [Figure("tracking_failures", doc, {}, self._untracked, counts=True)]
+
     def close(self) -> None:
         self._trainings.close()
+        self.tick()
 
     def _not_done(self, key: tuple[int, str]) -> bool:
         """Whether a trigger is yet to be done: nobody has committed past it."""
@@ -96,6 +113,8 @@ class Retrain(Stateless):
         if before is None and model_id not in self._published:
             self._published.add(model_id)
             log.info("publishing model %s (%s)", model_id[:12], package.manifest.algorithm)
+            if left_out := int(package.manifest.metrics.get(LEFT_OUT, 0)):
+                log.warning("%d of %d examples left out: %s", left_out, package.manifest.lineage.records, UNUSABLE)
             return publication(self._topics, package)
         by = f", of trigger {before.manifest.lineage.trigger_id}" if before else ""
         log.info("trigger %s gave the same model as already published: %s%s", trigger.trigger_id, model_id[:12], by)

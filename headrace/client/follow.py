@@ -17,6 +17,7 @@ import polars as pl
 
 from headrace.errors import SchemaError, Unavailable
 from headrace.governance.policy import PolicyInForce, answering
+from headrace.models.inputs import matrix
 from headrace.models.library import ModelLibrary
 from headrace.models.package.signing import Trust
 from headrace.models.score.session import ScoringModel
@@ -181,9 +182,9 @@ def _matrix(rows: pl.DataFrame, features: list[str]) -> np.ndarray[tuple[int, in
     if missing := [f for f in features if f not in rows.columns]:
         raise SchemaError(f"rows lack the feature columns {', '.join(missing)}")
     try:
-        matrix = rows.select(pl.col(f).cast(pl.Float32) for f in features).to_numpy()
+        found = matrix(rows, features)
     except pl.exceptions.PolarsError as e:
         raise SchemaError(f"a feature column holds no numbers: {e}") from None
-    if not np.isfinite(matrix).all():
+    if not np.isfinite(found).all():
         raise SchemaError("a feature is null, NaN or infinite; the model was trained on finite numbers")
-    return np.ascontiguousarray(matrix)
+    return found

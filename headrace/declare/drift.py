@@ -12,7 +12,11 @@ class Drift:
 
     window: timedelta = timedelta(days=7)
     psi: float = 0.25
-    """Population stability index of a feature above which a window has drifted (0.25: the usual 'major shift')."""
+    """Population stability index of a feature above which a window has drifted (0.25: the usual 'major shift').
+
+    In windows of few rows it is large by chance: a window has drifted only where so many rows of the very same
+    distribution would hardly look so.
+    """
     ignore: tuple[str, ...] = ()
     """Features that move by nature (the day of the year) and are no sign of drift."""
     error_every: timedelta = timedelta(days=1)

@@ -35,6 +35,8 @@ RESERVED = frozenset({"id", "key", "event_time", "raw_offset"})
 """Fields headrace itself puts in a features record."""
 
 FrameFunction = Callable[[pl.DataFrame], pl.DataFrame]
+LEAST_AHEAD = timedelta(minutes=1)
+"""How far the clocks of producers may be ahead at least, where a pipeline does not say."""
 
 
 @dataclass(frozen=True, kw_only=True, init=False)
@@ -65,6 +67,9 @@ class Pipeline:
         gates: what a candidate must pass.
         forward: what is sent to a search engine.
         times: event times from the first to the last are plausible; records with others are dead-lettered.
+        clock_ahead: how far a time may be ahead of its record's timestamp in Kafka; records with one further ahead are
+            dead-lettered. None: as far as ``lateness``, so that none that is let in makes one late that comes in time,
+            but a minute at least. Events made for the future need more.
         failure_limit: share of the last records on which user code may fail before the worker stops.
         function_limit: how long ``features`` or ``labels`` may take on a batch. The batch is then halved down to the
             records on which they do not return, which are dead-lettered; each part may take a third of it at least.
@@ -93,6 +98,7 @@ class Pipeline:
     gates: Gates
     forward: Forward
     times: tuple[datetime, datetime]
+    clock_ahead: timedelta
     failure_limit: float
     function_limit: timedelta
 
@@ -118,11 +124,14 @@ class Pipeline:
         gates: Gates | None = None,
         forward: Forward | None = None,
         times: tuple[datetime, datetime] = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)),
+        clock_ahead: timedelta | str | None = None,
         failure_limit: float = 0.5,
         function_limit: timedelta | str = timedelta(seconds=30),
     ) -> None:
         if not isinstance(raw, dict):
             raw = schema(raw, beside=sys._getframe(1).f_globals.get("__file__", "."))
+        late = duration(lateness, f"pipeline {name}: lateness")
+        ahead = max(late, LEAST_AHEAD) if clock_ahead is None else clock_ahead
         declared = {
             "name": name,
             "raw": raw,
@@ -134,7 +143,7 @@ class Pipeline:
             "target": target,
             "horizon": duration(horizon, f"pipeline {name}: horizon"),
             "label_horizon": duration(label_horizon, f"pipeline {name}: label_horizon"),
-            "lateness": duration(lateness, f"pipeline {name}: lateness"),
+            "lateness": late,
             "categorical": _names(categorical, f"pipeline {name}: categorical"),
             "groups": _names(groups, f"pipeline {name}: groups"),
             "partitions": partitions,
@@ -143,6 +152,7 @@ class Pipeline:
             "gates": gates or Gates(),
             "forward": forward or Forward(),
             "times": times,
+            "clock_ahead": duration(ahead, f"pipeline {name}: clock_ahead"),
             "failure_limit": failure_limit,
             "function_limit": duration(function_limit, f"pipeline {name}: function_limit"),
         }
@@ -160,8 +170,7 @@ class Pipeline:
                     f"pipeline {self.name}: {role}={getattr(self, role)!r} is no field of {self.raw['name']}; "
                     f"it has {', '.join(fields)}"
                 )
-        if not isinstance(fields[self.event_time], pl.Datetime):
-            raise SchemaError(f"pipeline {self.name}: {self.event_time} must be timestamp-micros or -millis")
+        self._check_event_time(fields[self.event_time])
         if elsewhere := set(self.forward.topics) - set(FORWARDED):
             raise SchemaError(
                 f"pipeline {self.name}: {', '.join(sorted(elsewhere))} cannot be forwarded; "
@@ -171,6 +180,16 @@ class Pipeline:
         unknown |= set(self.groups) - set(self.feature_columns)
         if unknown:
             raise SchemaError(f"pipeline {self.name}: no such feature: {', '.join(sorted(unknown))}")
+
+    def _check_event_time(self, dtype: pl.DataType) -> None:
+        where = f"pipeline {self.name}: event_time={self.event_time!r} of {self.raw['name']}"
+        if not isinstance(dtype, pl.Datetime):
+            raise SchemaError(f"{where} is {dtype}: declare it a long of logicalType timestamp-micros or -millis")
+        if dtype.time_zone is None:
+            raise SchemaError(
+                f"{where} is a local-timestamp, which says no zone and so no moment: declare it timestamp-micros or "
+                "-millis and send it in UTC"
+            )
 
     @cached_property
     def feature_columns(self) -> dict[str, pl.DataType]:

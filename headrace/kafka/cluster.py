@@ -203,9 +203,11 @@ class KafkaLog:
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:
         return KafkaReader(self._reading, starts, self._transport, committed=committed)
 
-    def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> GroupReader:
+    def group(
+        self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener, *, timed: bool = False
+    ) -> GroupReader:
         conf = {**self._reading, "client.id": member, "group.id": name}
-        return KafkaGroupReader(conf, topics, listener, self._transport)
+        return KafkaGroupReader(conf, topics, listener, self._transport, timed=timed)
 
     def writer(self, transactional_id: str, *, tracks: bool = True) -> Writer:
         return KafkaWriter(self._writing, transactional_id, self._transport, tracks=tracks)

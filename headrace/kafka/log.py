@@ -18,6 +18,7 @@ LARGEST = 3_000_000
 """Bytes of the largest record that can be written, key and value together."""
 
 Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
+_Slice = slice
 
 
 class TopicPartition(NamedTuple):
@@ -39,12 +40,15 @@ class Chunk:
         offsets: int64 (n,), rising; markers of transactions and aborted records leave gaps.
         keys: n keys, some of them null perhaps.
         values: n values, some of them null perhaps.
+        timestamps: int64 (n,), milliseconds since 1970 that Kafka keeps with each record: when its producer sent it,
+            or when the broker took it where the topic says so; -1: it has none. None: they were not read.
     """
 
     tp: TopicPartition
     offsets: Offsets
     keys: BytesColumn
     values: BytesColumn
+    timestamps: Offsets | None = None
 
     @classmethod
     def of(
@@ -53,9 +57,11 @@ class Chunk:
         offsets: Sequence[int],
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
+        timestamps: Sequence[int] | None = None,
     ) -> Chunk:
         """A chunk from plain sequences."""
-        return cls(tp, np.array(offsets, dtype=np.int64), BytesColumn.of(keys), BytesColumn.of(values))
+        times = None if timestamps is None else np.array(timestamps, dtype=np.int64)
+        return cls(tp, np.array(offsets, dtype=np.int64), BytesColumn.of(keys), BytesColumn.of(values), times)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -67,21 +73,27 @@ class Chunk:
 
     def slice(self, start: int, stop: int | None = None) -> Chunk:
         """The records from place ``start`` to before ``stop``."""
-        return Chunk(self.tp, self.offsets[start:stop], self.keys[start:stop], self.values[start:stop])
+        return self.at(slice(start, stop))
 
     def rising(self, start: int) -> Chunk:
         """The records from offset ``start`` on, each past all before it: without what a client brought again."""
         new = self.offsets > np.maximum.accumulate(np.concatenate([[start - 1], self.offsets[:-1]]))
         if new.all():
             return self
-        places = np.flatnonzero(new)
-        return Chunk(self.tp, self.offsets[places], self.keys[places], self.values[places])
+        return self.at(np.flatnonzero(new))
+
+    def at(self, places: Offsets | _Slice) -> Chunk:
+        """The records at these places, in their order."""
+        times = None if self.timestamps is None else self.timestamps[places]
+        return Chunk(self.tp, self.offsets[places], self.keys[places], self.values[places], times)
 
     def followed_by(self, later: Chunk) -> Chunk:
         """These records, then those of ``later``, of the same partition."""
         offsets = np.concatenate([self.offsets, later.offsets])
         keys, values = (BytesColumn.concat(c) for c in ((self.keys, later.keys), (self.values, later.values)))
-        return Chunk(self.tp, offsets, keys, values)
+        if self.timestamps is None or later.timestamps is None:
+            return Chunk(self.tp, offsets, keys, values)
+        return Chunk(self.tp, offsets, keys, values, np.concatenate([self.timestamps, later.timestamps]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +136,7 @@ class Position(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads partitions without a group, from given offsets on."""
+    """Reads partitions without a group, from given offsets on, records with their timestamps."""
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
         """Up to ``limit`` records, waiting up to ``timeout`` seconds for the first.
@@ -323,7 +335,10 @@ class Log(Protocol):
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:
         """Reads from these offsets on. Not ``committed``: records of open and aborted transactions too."""
 
-    def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> GroupReader: ...
+    def group(
+        self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener, *, timed: bool = False
+    ) -> GroupReader:
+        """A member of a group; its chunks have timestamps where it is ``timed``, which costs a call a record."""
 
     def writer(self, transactional_id: str, *, tracks: bool = True) -> Writer:
         """A transactional producer, ready: earlier ones with the same id are fenced.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Literal
@@ -156,8 +156,10 @@ class MemoryLog:
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> MemoryReader:
         return MemoryReader(self, starts, committed=committed)
 
-    def group(self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener) -> MemoryGroupReader:
-        return MemoryGroupReader(self, name, topics, member, listener)
+    def group(
+        self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener, *, timed: bool = False
+    ) -> MemoryGroupReader:
+        return MemoryGroupReader(self, name, topics, member, listener, timed=timed)
 
     def writer(self, transactional_id: str, *, tracks: bool = True) -> MemoryWriter:
         return MemoryWriter(self, transactional_id, tracks=tracks)
@@ -169,9 +171,10 @@ class MemoryLog:
         """Put committed records where they stood in another log; between them are gaps."""
         with self.lock:
             entries = self.entries.setdefault(chunk.tp, [])
-            for offset, key, value in zip(chunk.offsets.tolist(), chunk.keys, chunk.values, strict=True):
+            times = [time.time() * 1000] * len(chunk) if chunk.timestamps is None else chunk.timestamps.tolist()
+            for offset, key, value, at in zip(chunk.offsets.tolist(), chunk.keys, chunk.values, times, strict=True):
                 entries += [_Entry(None, None, None, control=True) for _ in range(offset - len(entries))]
-                entries.append(_Entry(key, value, None))
+                entries.append(_Entry(key, value, None, at=at / 1000))
 
     def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
         """Set a group's committed offsets, as an operator's tool does."""
@@ -249,7 +252,8 @@ class MemoryLog:
         if not offsets:
             return None, reached
         found = [self.entries[tp][o] for o in offsets]
-        return Chunk.of(tp, offsets, [e.key for e in found], [e.value for e in found]), reached
+        times = [round(e.at * 1000) for e in found]
+        return Chunk.of(tp, offsets, [e.key for e in found], [e.value for e in found], times), reached
 
     def append(self, tp: TopicPartition, entry: _Entry) -> int:
         if tp not in self.entries:
@@ -287,9 +291,17 @@ class MemoryGroupReader:
     """A group member. A rebalance completes when every live member has polled since it began."""
 
     def __init__(
-        self, log: MemoryLog, name: str, topics: Sequence[str], member: str, listener: RebalanceListener
+        self,
+        log: MemoryLog,
+        name: str,
+        topics: Sequence[str],
+        member: str,
+        listener: RebalanceListener,
+        *,
+        timed: bool = False,
     ) -> None:
         self._log = log
+        self._timed = timed
         self._topics = list(topics)
         self._listener = listener
         self.member = member
@@ -313,7 +325,8 @@ class MemoryGroupReader:
             for tp in self._at.keys() - self._paused:
                 if self._log.lacks(tp, self._at[tp]):
                     raise OffsetGone(f"{tp}: there is no offset {self._at[tp]}")
-            return _poll(self._log, self._at, self._paused, limit, timeout)
+            chunks = _poll(self._log, self._at, self._paused, limit, timeout)
+            return chunks if self._timed else [replace(chunk, timestamps=None) for chunk in chunks]
 
     def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
         with self._log.lock:

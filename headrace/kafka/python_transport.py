@@ -22,8 +22,9 @@ SLICE = 50_000
 class PythonFetcher:
     """Reads through the client's own messages, an object each."""
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: Consumer, timed: bool) -> None:
         self._consumer = consumer
+        self._timed = timed
         self._only: TopicPartition | None = None
 
     def direct(self, tps: Sequence[TopicPartition]) -> None:
@@ -36,10 +37,11 @@ class PythonFetcher:
         messages = [first, *self._consumer.consume(limit - 1, 0)]
         errors = list(map(Message.error, messages))
         if all(map(is_, errors, repeat(None))):
-            return Fetched(chunked(messages, self._only), [])
+            return Fetched(chunked(messages, self._only, timed=self._timed), [])
         pairs = list(zip(messages, errors, strict=True))
         records = [m for m, error in pairs if error is None]
-        return Fetched(chunked(records, self._only), [event_of(m) for m, error in pairs if error is not None])
+        events = [event_of(m) for m, error in pairs if error is not None]
+        return Fetched(chunked(records, self._only, timed=self._timed), events)
 
     def pause(self, tps: Sequence[TopicPartition]) -> None:
         self._consumer.pause([KafkaPartition(*tp) for tp in tps])
@@ -89,31 +91,33 @@ class PythonBatchWriter:
         return self._slots[: len(values)]
 
 
-def chunked(messages: Sequence[Message], only: TopicPartition | None = None) -> list[Chunk]:
+def chunked(messages: Sequence[Message], only: TopicPartition | None = None, *, timed: bool = False) -> list[Chunk]:
     """Sort messages into one chunk a partition, each in the order read.
 
     Args:
         messages: as consumed.
         only: the partition they all come from, where that is known.
+        timed: whether chunks get the records' timestamps.
     """
     if not messages:
         return []
     if only is not None:
-        return [_chunk(only, messages)]
+        return [_chunk(only, messages, timed)]
     by_partition: dict[tuple[str, int], list[Message]] = {}
     for m in messages:
         by_partition.setdefault((m.topic(), m.partition()), []).append(m)  # type: ignore[arg-type]
-    return [_chunk(TopicPartition(*tp), found) for tp, found in by_partition.items()]
+    return [_chunk(TopicPartition(*tp), found, timed) for tp, found in by_partition.items()]
 
 
-def _chunk(tp: TopicPartition, messages: Sequence[Message]) -> Chunk:
+def _chunk(tp: TopicPartition, messages: Sequence[Message], timed: bool) -> Chunk:
     first, last = messages[0].offset() or 0, messages[-1].offset() or 0
     if last - first == len(messages) - 1:
         offsets = np.arange(first, last + 1)
     else:
         offsets = np.array([m.offset() for m in messages], dtype=np.int64)
     keys, values = (BytesColumn.of(list(map(part, messages))) for part in (Message.key, Message.value))
-    return Chunk(tp, offsets, keys, values)
+    times = np.array([m.timestamp()[1] for m in messages], dtype=np.int64) if timed else None
+    return Chunk(tp, offsets, keys, values, times)
 
 
 PYTHON = Transport("python", PythonFetcher, PythonBatchWriter)

@@ -59,7 +59,7 @@ class KafkaReader:
         self._consumer = client(Consumer, conf)
         self._reached = dict(starts)
         self._door = Door()
-        self._fetcher = transport.fetcher(self._consumer)
+        self._fetcher = transport.fetcher(self._consumer, True)
         self._fetcher.direct(list(starts))
         self._consumer.assign([KafkaPartition(tp.topic, tp.partition, at) for tp, at in starts.items()])
 
@@ -97,14 +97,20 @@ class KafkaGroupReader:
     """A group member: eager range assignor, committed offsets with metadata, partitions paused when they come."""
 
     def __init__(
-        self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener, transport: Transport
+        self,
+        conf: Mapping[str, Any],
+        topics: Sequence[str],
+        listener: RebalanceListener,
+        transport: Transport,
+        *,
+        timed: bool = False,
     ) -> None:
         self._consumer = client(Consumer, {**CONSUMER, **conf})
         self._listener = listener
         self._reached: dict[TopicPartition, int] = {}
         self._door = Door()
         self._rewound = False
-        self._fetcher = transport.fetcher(self._consumer)
+        self._fetcher = transport.fetcher(self._consumer, timed)
         self.metadata: object | None = None
         """Who this member was when it got its partitions; what it commits, it commits as that."""
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)

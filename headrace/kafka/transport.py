@@ -59,12 +59,12 @@ class Transport:
 
     Attributes:
         name: ``native`` or ``python``.
-        fetcher: makes what reads from a consumer.
+        fetcher: makes what reads from a consumer, with the records' timestamps or without.
         batch_writer: makes what queues records that nobody asks a report for.
     """
 
     name: str
-    fetcher: Callable[[Consumer], Fetcher]
+    fetcher: Callable[[Consumer, bool], Fetcher]
     batch_writer: Callable[[], BatchWriter]
 
 

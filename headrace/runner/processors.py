@@ -85,7 +85,8 @@ def _retrain(context: WorkerContext) -> Processor:
     from headrace.jobs.inside import spec_of
     from headrace.streams.retrain import Retrain, training_in_children
 
-    return Retrain(context.topics, training_in_children(spec_of(context.reference, context.settings)))
+    trainer = training_in_children(spec_of(context.reference, context.settings))
+    return Retrain(context.topics, trainer, trainer.failures)
 
 
 def _govern(context: WorkerContext) -> Processor:

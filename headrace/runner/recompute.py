@@ -10,6 +10,7 @@ import polars as pl
 
 from headrace.errors import RecordsLost
 from headrace.kafka.log import Chunk, Output, read_range
+from headrace.streams.ahead import ahead
 from headrace.streams.join.processor import Join
 from headrace.streams.preprocess import Preprocess
 from headrace.topics.pipeline_topics import PipelineTopics
@@ -110,11 +111,8 @@ def _history(topics: PipelineTopics, partition: int, offset: int) -> int:
     stop = offset + 1
     while stop > first:
         start = max(first, stop - _BACK)
-        times = [
-            topics.codec("raw").decode(c.values).frame(names=[p.event_time])[p.event_time]
-            for c in read_range(topics.log, {tp: (start, stop)})
-        ]
-        latest = pl.concat(times).filter(pl.concat(times).is_between(*p.times)).max() if times else None
+        times = [_plausible(topics, c) for c in read_range(topics.log, {tp: (start, stop)})]
+        latest = pl.concat(times).max() if times else None
         if isinstance(latest, datetime):
             newest = newest or latest
             if latest < newest - reach:
@@ -123,3 +121,11 @@ def _history(topics: PipelineTopics, partition: int, offset: int) -> int:
     if first:
         raise RecordsLost(f"{tp} begins at offset {first}: events that these features look back at may be gone")
     return first
+
+
+def _plausible(topics: PipelineTopics, chunk: Chunk) -> pl.Series:
+    """The event times of raw records, but for those that preprocess turns away."""
+    p, decoded = topics.pipeline, topics.codec("raw").decode(chunk.values)
+    times = decoded.frame(names=[p.event_time])[p.event_time]
+    odd = pl.Series(ahead(chunk, decoded.places(), times, p.clock_ahead), dtype=pl.Boolean)
+    return times.filter(times.is_between(*p.times) & ~odd)

@@ -131,6 +131,7 @@ class FeatureBaseline(Record):
     feature: str
     edges: list[float]
     shares: list[float]
+    rows: int = 0
 
 
 class Certificate(Record):

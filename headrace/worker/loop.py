@@ -115,7 +115,7 @@ class ExactlyOnceLoop:
         self._ends_due = 0.0
         self._footing = Footing(log, processor.name, processor.inputs, accepted)
         self._writer: Writer = log.writer(f"{config.group}.{config.worker}", tracks=processor.tracks)
-        self._group: GroupReader = log.group(config.group, processor.inputs, config.worker, self)
+        self._group: GroupReader = log.group(config.group, processor.inputs, config.worker, self, timed=processor.timed)
         self._transactions = Transactions(
             self._writer, self._group, processor, self.status, config.commit_interval, config.ahead
         )

@@ -64,6 +64,8 @@ class Processor(Protocol):
     """Records to read at a time: enough for fixed costs not to matter, few enough to stay in the core's cache."""
     tracks: bool
     """Whether its steps ask for the offsets of what they write."""
+    timed: bool
+    """Whether it looks at the timestamps of records."""
 
     def process(self, batch: Chunk) -> Step:
         """Take records of one partition, in log order."""
@@ -96,6 +98,7 @@ class Stateless:
     atomic = True
     batch = 10_000
     tracks = False
+    timed = False
 
     def tick(self) -> Step:
         return IDLE

@@ -11,6 +11,7 @@ import polars as pl
 
 from headrace.declare.pipeline import Pipeline
 from headrace.errors import ModelRejected
+from headrace.models.inputs import matrix
 from headrace.models.metrics import binary_metrics
 from headrace.models.package.package import Package
 from headrace.models.score.session import ScoringModel
@@ -95,8 +96,7 @@ def quality(case: GateCase) -> GateResult:
 
 
 def _measured(package: Package, examples: pl.DataFrame) -> dict[str, float]:
-    x = examples.select(pl.col(c).cast(pl.Float32) for c in package.manifest.features).to_numpy()
-    scores = ScoringModel(package).score(np.ascontiguousarray(x))[:, 0].astype(np.float64)
+    scores = ScoringModel(package).score(matrix(examples, package.manifest.features))[:, 0].astype(np.float64)
     return binary_metrics(examples["label"].to_numpy(), scores)
 
 

@@ -13,19 +13,30 @@ from headrace.declare.pipeline import Pipeline
 from headrace.errors import TrainingRefused
 from headrace.jobs.hash_tree import HashTree, TreeBuilder, forest_root
 from headrace.kafka.log import Chunk, read_range
+from headrace.models.inputs import matrix, usable
+from headrace.models.score.feeding import Matrix
 from headrace.schema.records import OffsetRange
 from headrace.topics.pipeline_topics import PipelineTopics
 
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Labels = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples in the order of partition and offset, and the hash tree of each partition's."""
+    """Examples in the order of partition and offset, and the hash tree of each partition's.
+
+    ``left_out``: how many more were read whose label is none of the target's, or whose features no model can take. The
+    log may hold some from before they were stopped where they appear.
+    """
 
     rows: pl.DataFrame
     trees: dict[int, HashTree]
+    left_out: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many were read."""
+        return self.rows.height + self.left_out
 
     @property
     def root_hash(self) -> str:
@@ -66,7 +77,8 @@ def gathered(topics: PipelineTopics, ranges: Sequence[OffsetRange], chunks: Iter
         trees[chunk.tp.partition].add(chunk.keys, chunk.values)
         frames.append(codec.decode(chunk.values).frame())
     rows = pl.concat(frames) if frames else pl.DataFrame(schema=topics.columns("examples"))
-    return Examples(rows, {p: builder.tree() for p, builder in trees.items()})
+    sound = rows.filter(usable(topics.pipeline, rows))
+    return Examples(sound, {p: b.tree() for p, b in trees.items()}, rows.height - sound.height)
 
 
 def split(pipeline: Pipeline, examples: pl.DataFrame) -> Split:
@@ -100,5 +112,4 @@ def split(pipeline: Pipeline, examples: pl.DataFrame) -> Split:
 
 def part(pipeline: Pipeline, rows: pl.DataFrame) -> Part:
     """The features and labels of rows."""
-    x = rows.select(pl.col(c).cast(pl.Float32) for c in pipeline.inputs).to_numpy()
-    return Part(np.ascontiguousarray(x), rows["label"].to_numpy())
+    return Part(matrix(rows, pipeline.inputs), rows["label"].to_numpy())

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto
+from onnx import GraphProto, TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
 from headrace.errors import TrainingRefused
-from headrace.jobs.train.dataset import Matrix
+from headrace.models.psi import baseline_of
+from headrace.models.score.feeding import Matrix
 from headrace.models.score.session import open_session
 from headrace.schema.records import Certificate, FeatureBaseline
 
@@ -21,17 +22,42 @@ PARITY_TOLERANCE = 1e-5
 def to_onnx_bytes(model: Any, features: int) -> bytes:
     """The model as ONNX: input ``features`` float32 (n, features), output ``probabilities`` float32 (n, 2).
 
-    The same model gives the same bytes. The label that the exporter adds is left out: nothing reads it.
+    The same model gives the same bytes. The label that the exporter adds is left out: nothing reads it. A number is a
+    category where it equals its code, as in scikit-learn, and none otherwise.
     """
     onnx = to_onnx(
         model, initial_types=[(INPUT, FloatTensorType([None, features]))], options={"zipmap": False}, target_opset=18
     )
+    _categories_by_value(onnx.graph)
     _leave(onnx.graph, SCORES)
     # The exporter lists them in the order of a set, which is another in each process.
     opsets = sorted(onnx.opset_import, key=lambda opset: opset.domain)
     del onnx.opset_import[:]
     onnx.opset_import.extend(opsets)
     return bytes(onnx.SerializeToString(deterministic=True))
+
+
+def _categories_by_value(graph: GraphProto) -> None:
+    """Have each one-hot encoding compare numbers.
+
+    The exporter casts them to integers first, and so makes 1.7 the category 1, where scikit-learn knows no such one.
+    """
+    made_by = {name: node for node in graph.node for name in node.output}
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "OneHotEncoder":
+            nodes.append(node)
+            continue
+        cast, given = made_by[node.input[0]], helper.get_node_attr_value(node, "cats_int64s")
+        if cast.op_type != "Cast":
+            raise TrainingRefused(f"the exporter feeds the one-hot encoding {node.name} with {cast.op_type}, not Cast")
+        (out,) = node.output
+        codes, equal = f"{out}_codes", f"{out}_equal"
+        graph.initializer.append(numpy_helper.from_array(np.array([given], dtype=np.float32), codes))
+        nodes.append(helper.make_node("Equal", [cast.input[0], codes], [equal], name=f"{node.name}_equal"))
+        nodes.append(helper.make_node("Cast", [equal], [out], name=f"{node.name}_cast", to=TensorProto.FLOAT))
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _leave(graph: GraphProto, output: str) -> None:
@@ -77,15 +103,6 @@ def parity(exported: Exported, model: Any, x: Matrix) -> Certificate:
     return Certificate(name="parity", passed=True, detail=detail)
 
 
-def baseline(x: Matrix, features: tuple[str, ...], bins: int = 10) -> list[FeatureBaseline]:
-    """Distribution of each feature over at most ``bins`` bins cut at its quantiles.
-
-    A bin holds the values v with edge[i-1] < v <= edge[i].
-    """
-    found = []
-    for i, name in enumerate(features):
-        values = x[:, i].astype(np.float64)
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
-        counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
-        found.append(FeatureBaseline(feature=name, edges=edges.tolist(), shares=(counts / len(values)).tolist()))
-    return found
+def baseline(x: Matrix, features: tuple[str, ...]) -> list[FeatureBaseline]:
+    """Distribution of each feature in the training set, float32 (n, features)."""
+    return [baseline_of(name, x[:, i]) for i, name in enumerate(features)]

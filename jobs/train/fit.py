@@ -14,6 +14,7 @@ from headrace.jobs.train.algorithms import ALGORITHMS, Fitted
 from headrace.jobs.train.dataset import Examples, Split, split
 from headrace.jobs.train.export import Exported, baseline, parity, to_onnx_bytes
 from headrace.jobs.train.invariance import batching
+from headrace.jobs.train.job import LEFT_OUT
 from headrace.jobs.train.lineage import lineage_of
 from headrace.jobs.train.manifest import Findings, package
 from headrace.models.metrics import binary_metrics
@@ -51,6 +52,8 @@ def train(
     Raises:
         TrainingRefused: the examples cannot give a model, or the ONNX model does not score as the original.
     """
+    if examples.left_out:
+        progress(f"{examples.left_out} of {examples.count} examples left out: no model can learn from them")
     parts = split(pipeline, examples.rows)
     trials = [_trial(pipeline, name, parts, progress) for name in pipeline.training.algorithms]
     best = min(trials, key=lambda t: t.metrics["log_loss"])
@@ -60,7 +63,7 @@ def train(
     same = parity(exported, best.fitted.model, parts.validation.x)
     feeding, invariant = batching(exported.run, parts.validation.x)
     findings = Findings(
-        metrics={**best.metrics, **_others(trials, best)},
+        metrics={**best.metrics, **_others(trials, best), **_left_out(examples)},
         baseline=baseline(parts.train.x, pipeline.inputs),
         certificates=[same, invariant],
         batching=feeding,
@@ -77,6 +80,10 @@ def _trial(pipeline: Pipeline, name: str, parts: Split, progress: Callable[[str]
         scores = fitted.model.predict_proba(parts.validation.x)[:, 1]
     fit_hash = hashlib.sha256(np.ascontiguousarray(scores).tobytes()).hexdigest()
     return Trial(name, fitted, binary_metrics(parts.validation.y, scores), fit_hash)
+
+
+def _left_out(examples: Examples) -> dict[str, float]:
+    return {LEFT_OUT: float(examples.left_out)} if examples.left_out else {}
 
 
 def _others(trials: list[Trial], best: Trial) -> dict[str, float]:

@@ -11,6 +11,8 @@ from headrace.models.package.signing import sign
 from headrace.schema.records import ModelManifest, TrainingTrigger
 from headrace.topics.pipeline_topics import PipelineTopics
 
+LEFT_OUT = "examples_left_out"
+"""Figure of a manifest: how many examples of the trigger's ranges no model could learn from."""
 MODEL, MANIFEST, WRITTEN = "model.onnx", "manifest.json", "written"
 
 
@@ -23,7 +25,11 @@ def result(folder: Path) -> Package | None:
 
 
 def work(topics: PipelineTopics, spec: dict[str, Any], folder: Path) -> None:
-    """Read the trigger's examples, train, sign and write the package, then log to MLflow where one is configured."""
+    """Read the trigger's examples, train, sign and write the package, then log to MLflow where one is configured.
+
+    Raises:
+        TrackingFailed: it could not be logged; the package is written.
+    """
     from headrace.jobs.train.dataset import read_examples
     from headrace.jobs.train.fit import train
 

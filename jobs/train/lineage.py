@@ -38,7 +38,7 @@ def lineage_of(
         trigger_id=trigger.trigger_id,
         trigger_reason=trigger.reason,
         ranges=trigger.ranges,
-        records=examples.rows.height,
+        records=examples.count,
         root_hash=examples.root_hash,
         train_until=parts.train_until,
         validation_until=parts.validation_until,

@@ -13,10 +13,9 @@ import polars as pl
 
 from headrace.jobs.versions.manifest import VersionManifest
 from headrace.jobs.versions.parquet import decoded_columns
-from headrace.models.psi import psi
+from headrace.models.psi import baseline_of, binned, psi
 from headrace.schema.records import FeatureBaseline
 
-BINS = 10
 SHOWN = 3
 CATEGORIES = 50
 """Categories of a column that the index is over; the rest count as one."""
@@ -124,10 +123,8 @@ def _shift(
     """The index over tenths of the first version's values."""
     if not len(one) or not len(two):
         return None
-    edges = np.unique(np.quantile(one, np.linspace(0, 1, BINS + 1)[1:-1]))
-    shares, counts = (np.bincount(np.searchsorted(edges, x, side="left"), minlength=len(edges) + 1) for x in (one, two))
-    baseline = FeatureBaseline(feature="", edges=edges.tolist(), shares=(shares / len(one)).tolist())
-    return _index(psi(baseline, counts.astype(np.int64)))
+    baseline = baseline_of("", one)
+    return _index(psi(baseline, binned(baseline.edges, two)))
 
 
 def _counts(values: pl.Series) -> dict[str, int]:

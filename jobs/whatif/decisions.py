@@ -9,11 +9,9 @@ import polars as pl
 
 from headrace.jobs.whatif.figures import MODELS
 from headrace.models.metrics import Scores
-from headrace.models.psi import psi
-from headrace.schema.records import FeatureBaseline
+from headrace.models.psi import baseline_of, binned, psi
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-BINS = 10
 
 
 @dataclass(frozen=True)
@@ -84,14 +82,11 @@ def shift(compared: pl.DataFrame) -> Shift | None:
     if compared.is_empty():
         return None
     p, c = (_scores(compared, name) for name in MODELS)
-    edges = np.unique(np.quantile(p, np.arange(1, BINS) / BINS))
-    was, would = (np.bincount(np.searchsorted(edges, s, side="left"), minlength=len(edges) + 1) for s in (p, c))
-    tenths = FeatureBaseline(feature="score", edges=edges.tolist(), shares=(was / len(p)).tolist())
+    tenths = baseline_of("score", p)
     quantiles = {n: tuple(np.quantile(s, QUANTILES).tolist()) for n, s in zip(MODELS, (p, c), strict=True)}
     apart = c - p
-    return Shift(
-        float(apart.mean()), float(np.abs(apart).mean()), float(np.abs(apart).max()), psi(tenths, would), quantiles
-    )
+    index = psi(tenths, binned(tenths.edges, c))
+    return Shift(float(apart.mean()), float(np.abs(apart).mean()), float(np.abs(apart).max()), index, quantiles)
 
 
 def _scores(rows: pl.DataFrame, name: str) -> Scores:

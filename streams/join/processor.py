@@ -10,6 +10,8 @@ import polars as pl
 
 from headrace.codec.topic import Decoded
 from headrace.kafka.log import Chunk, Output, TopicPartition
+from headrace.models.inputs import wrong_labels
+from headrace.streams.ahead import WORKER_CLOCKS, Places, ahead, early
 from headrace.streams.join.pairing import HeldLabel, Pairs
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.worker.processor import Stateless, Step
@@ -30,16 +32,20 @@ class JoinState:
 class Join(Stateless):
     """Pairs by id, exactly when the later half passes. See :mod:`headrace.streams.join.pairing` for the rule.
 
-    A label that repeats an earlier one, or that no features record claims in time, becomes a dead letter.
+    A label that repeats an earlier one, that is none of the target's, or that no features record claims in time,
+    becomes a dead letter; so does whatever has a time ahead of the log's, before it can move the newest time.
     """
 
     name = "join"
     atomic = False
+    timed = True
 
     def __init__(self, topics: PipelineTopics) -> None:
         self._topics = topics
         self.inputs = tuple(topics.topic(t) for t in ("features", "labels", "predictions"))
         self._horizon = int(topics.pipeline.label_horizon.total_seconds() * 1_000_000)
+        self._target = topics.pipeline.target
+        self._ahead = topics.pipeline.clock_ahead + WORKER_CLOCKS
         self._state: dict[int, JoinState] = {}
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
@@ -52,12 +58,14 @@ class Join(Stateless):
         state = self._state[batch.tp.partition]
         decoded = self._topics.codec(topic).decode(batch.values)
         outputs = self._topics.dead_letters(self.name, batch, decoded)
+        frame, places, letters = self._sound(topic, batch, decoded)
+        outputs += self._topics.dead(self.name, batch, letters)
         if topic == "labels":
-            outputs += self._labels(batch, decoded, state)
+            outputs += self._labels(batch, frame, places, state)
         elif topic == "features":
-            outputs += self._write_examples(batch.tp.partition, self._lefts(batch, decoded, state.examples))
+            outputs += self._write_examples(batch.tp.partition, self._lefts(batch, frame, places, state.examples))
         else:
-            outputs += self._write_outcomes(batch.tp.partition, self._lefts(batch, decoded, state.outcomes))
+            outputs += self._write_outcomes(batch.tp.partition, self._lefts(batch, frame, places, state.outcomes))
         state.outcomes.let_go()
         outputs += self._orphans(batch.tp.partition, state.examples.let_go())
         return Step(outputs)
@@ -73,11 +81,27 @@ class Join(Stateless):
                 return state.outcomes.earliest_left(position)
         return min(state.examples.earliest_label(position), state.outcomes.earliest_label(position))
 
-    def _lefts(self, batch: Chunk, decoded: Decoded, pairs: Pairs[Row]) -> list[Pair]:
-        frame = decoded.frame()
+    def _sound(
+        self, topic: str, batch: Chunk, decoded: Decoded
+    ) -> tuple[pl.DataFrame, Places, list[tuple[int, str, str]]]:
+        """The rows that may be paired, with their places in the batch, and letters for the others."""
+        frame, places = decoded.frame(), decoded.places()
+        time, what = ("label_time", "label time") if topic == "labels" else ("event_time", "event time")
+        odd = ahead(batch, places, frame[time], self._ahead)
+        letters = early(places[odd], what, self._ahead)
+        if topic == "labels":
+            for misfit in wrong_labels(self._target, frame):
+                if not odd[misfit.row]:
+                    odd[misfit.row] = True
+                    letters.append((int(places[misfit.row]), misfit.code, misfit.said))
+        if not letters:
+            return frame, places, []
+        return frame.filter(~pl.Series(odd)), places[~odd], sorted(letters)
+
+    def _lefts(self, batch: Chunk, frame: pl.DataFrame, places: Places, pairs: Pairs[Row]) -> list[Pair]:
         ids = frame["id"].to_list()
         times = frame["event_time"].to_physical().to_list()
-        offsets = batch.offsets[decoded.places()].tolist()
+        offsets = batch.offsets[places].tolist()
         found = []
         for id_, time, offset, row in zip(ids, times, offsets, frame.rows(), strict=True):
             label = pairs.add_left(id_, time, offset, row)
@@ -85,13 +109,12 @@ class Join(Stateless):
                 found.append((row, offset, label))
         return found
 
-    def _labels(self, batch: Chunk, decoded: Decoded, state: JoinState) -> list[Output]:
-        frame = decoded.frame()
+    def _labels(self, batch: Chunk, frame: pl.DataFrame, places: Places, state: JoinState) -> list[Output]:
         examples: list[Pair] = []
         outcomes: list[Pair] = []
         duplicates = []
         columns = (frame["id"], frame["label_time"].to_physical(), frame["label"])
-        for place, id_, time, value in zip(decoded.places().tolist(), *columns, strict=True):
+        for place, id_, time, value in zip(places.tolist(), *columns, strict=True):
             offset = int(batch.offsets[place])
             source = (batch.keys[place], batch.values[place])
             found = state.examples.add_label(id_, time, offset, value, source)

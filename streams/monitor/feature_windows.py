@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from headrace.models.psi import Counts, ks, psi
+from headrace.models.inputs import matrix
+from headrace.models.psi import Counts, binned, by_chance, ks, psi
 from headrace.schema.records import FeatureBaseline
 from headrace.streams.monitor.event_time import NEVER
 from headrace.streams.monitor.figures import Figure
@@ -27,12 +28,14 @@ class Window(NamedTuple):
 class Closed(NamedTuple):
     """A window that every partition has passed.
 
-    ``whole`` is false for one in which the model's rule began late: a part of a week is no week.
+    ``whole`` is false for one in which the model's rule began late: a part of a week is no week. ``moved``: the
+    features whose values are others than those of the training, beyond what chance does to so many rows.
     """
 
     window: Window
     psi: dict[str, float]
     whole: bool
+    moved: frozenset[str]
 
 
 @dataclass
@@ -80,17 +83,18 @@ class FeatureWindows:
             earliest = int(times[inside].min())
             self.first_times[window] = min(self.first_times.get(window, earliest), earliest)
             counts = self.counts.setdefault(window, {})
-            for b in baseline:
-                values = part[b.feature].cast(pl.Float64).to_numpy()
-                binned = np.bincount(np.searchsorted(b.edges, values, side="left"), minlength=len(b.shares))
-                counts[b.feature] = counts[b.feature] + binned if b.feature in counts else binned
+            # Rounded as models take them: the bins were cut so.
+            values = matrix(part, [b.feature for b in baseline])
+            for column, b in enumerate(baseline):
+                more = binned(b.edges, values[:, column])
+                counts[b.feature] = counts[b.feature] + more if b.feature in counts else more
         return late
 
     def closed(self, time: int) -> list[Closed]:
         """The windows that ended at or before ``time`` (microseconds) since this was last asked, oldest first."""
         fresh = sorted((w for w in self.counts if self.judged < self._end(w) <= time), key=self._end)
         self.judged = max(self.judged, time)
-        return [Closed(w, self._psi(w), self._whole(w)) for w in fresh]
+        return [Closed(w, self._psi(w), self._whole(w), self._moved(w)) for w in fresh]
 
     def figures(self, before: int) -> dict[Window, dict[str, Figure]]:
         """The figures of the windows whose number is below ``before``, oldest first."""
@@ -120,6 +124,10 @@ class FeatureWindows:
     def _psi(self, window: Window) -> dict[str, float]:
         counts = self.counts[window]
         return {b.feature: psi(b, counts[b.feature]) for b in self.baselines[window.model_id]}
+
+    def _moved(self, window: Window) -> frozenset[str]:
+        counts = self.counts[window]
+        return frozenset(b.feature for b in self.baselines[window.model_id] if not by_chance(b, counts[b.feature]))
 
     def _whole(self, window: Window) -> bool:
         return self.first_times[window] - window.number * self.span <= self.span * WHOLE

@@ -16,6 +16,7 @@ from headrace.errors import TransactionAborted, Unavailable
 from headrace.governance.catalog import Governance, published
 from headrace.kafka.log import Chunk, Output, TopicPartition
 from headrace.schema.records import FeatureBaseline, OffsetRange, TrainingTrigger
+from headrace.streams.ahead import WORKER_CLOCKS, ahead, early
 from headrace.streams.monitor.clocks import Clock, Clocks
 from headrace.streams.monitor.error import ErrorWatch
 from headrace.streams.monitor.event_time import NEVER, EventTime
@@ -47,6 +48,7 @@ class Monitor(Stateless):
 
     name = "monitor"
     atomic = False
+    timed = True
 
     def __init__(self, topics: PipelineTopics) -> None:
         self._topics = topics
@@ -60,6 +62,7 @@ class Monitor(Stateless):
         """Whether the state is rebuilt and records are read for the first time."""
         self._state = Governance()
         self._ranks: dict[str, int] = {}
+        self._ahead = self._pipeline.clock_ahead + WORKER_CLOCKS
         self._baselines: dict[str, list[FeatureBaseline]] = {}
         self._time = EventTime()
         self._clocks = Clocks(self._pipeline)
@@ -106,8 +109,10 @@ class Monitor(Stateless):
             batch = batch.slice(0, done)
             decoded = self._topics.codec(topic).decode(batch.values)
         letters = self._topics.dead_letters(self.name, batch, decoded)
+        names = [*SCORED, "offset"] if topic == "predictions" else [*SCORED, "feature_offset", "label", "label_time"]
+        rows, places, odd = self._plausible(batch, decoded, names)
         taken = self._take_predictions if topic == "predictions" else self._take_outcomes
-        return Step([*letters, *taken(batch, decoded)], consumed=done)
+        return Step([*letters, *odd, *taken(batch, rows, places)], consumed=done)
 
     def tick(self) -> Step:
         if not self._assigned:
@@ -140,7 +145,7 @@ class Monitor(Stateless):
             self._learn_decisions()
         cuts = [0, *(int(p) for p in decoded.places(MARKER) if p > 0), len(batch)]
         names = dict.fromkeys(("event_time", *self._pipeline.groups, *self._pipeline.inputs))
-        rows, places = decoded.frame(names=list(names)), decoded.places()
+        rows, places, odd = self._plausible(batch, decoded, list(names))
         with _undone_if_away():
             self._note_groups(batch, rows, places)
             for start, stop in pairwise(cuts):
@@ -148,7 +153,7 @@ class Monitor(Stateless):
                 self._count_features(batch, rows.slice(int(first), int(last - first)), places[first:last])
             self._expect_predictions(partition)
             found = self._judge_features()
-        return Step([*found, *self._ledger.outputs()])
+        return Step([*odd, *found, *self._ledger.outputs()])
 
     def _note_groups(self, batch: Chunk, rows: pl.DataFrame, places: Integers) -> None:
         grouped = self._grouped[batch.tp.partition]
@@ -209,11 +214,10 @@ class Monitor(Stateless):
         reached = self._grouped[batch.tp.partition].reached
         return ready(self._topics, batch, decoded, FEATURES_OFFSET[topic], reached)
 
-    def _take_predictions(self, batch: Chunk, decoded: Decoded) -> list[Output]:
-        rows = decoded.frame(names=[*SCORED, "offset"])
+    def _take_predictions(self, batch: Chunk, rows: pl.DataFrame, places: Integers) -> list[Output]:
         if rows.is_empty():
             return []
-        partition, offsets = batch.tp.partition, batch.offsets[decoded.places()]
+        partition, offsets = batch.tp.partition, batch.offsets[places]
         times, scores, groups = _times(rows["event_time"]), _scores(rows), self._groups_of(rows["offset"], partition)
         windows = times // self._clocks.span
         late: Counter[Window] = Counter()
@@ -223,12 +227,11 @@ class Monitor(Stateless):
         self._time.advance("predictions", partition, times, offsets)
         return self._late(late)
 
-    def _take_outcomes(self, batch: Chunk, decoded: Decoded) -> list[Output]:
-        rows = decoded.frame(names=[*SCORED, "feature_offset", "label", "label_time"])
+    def _take_outcomes(self, batch: Chunk, rows: pl.DataFrame, places: Integers) -> list[Output]:
         if rows.is_empty():
             return []
         ranks = self._ranks_of(rows)
-        partition, offsets = batch.tp.partition, batch.offsets[decoded.places()]
+        partition, offsets = batch.tp.partition, batch.offsets[places]
         times, scores, labels = _times(rows["event_time"]), _scores(rows), rows["label"].to_numpy()
         groups = self._groups_of(rows["feature_offset"], partition)
         windows = times // self._clocks.span
@@ -239,7 +242,8 @@ class Monitor(Stateless):
         # A label has come by its own time, however old what it is of.
         self._time.advance("outcomes", partition, _times(rows["label_time"]), offsets)
         errors = np.abs(labels - scores)
-        judged = np.flatnonzero((rows["route"].cast(pl.String) == "champion").to_numpy() & np.isfinite(errors))
+        sound = (rows["route"].cast(pl.String) == "champion") & self._pipeline.target.takes(rows["label"])
+        judged = np.flatnonzero(sound.to_numpy() & np.isfinite(errors))
         found = self._errors[partition].update(ranks[judged], offsets[judged], times[judged], errors[judged])
         if not self._live:
             return []
@@ -296,6 +300,19 @@ class Monitor(Stateless):
         return self._grouped[partition].at(features.to_numpy())
 
     # What all share.
+
+    def _plausible(
+        self, batch: Chunk, decoded: Decoded, names: list[str]
+    ) -> tuple[pl.DataFrame, Integers, list[Output]]:
+        """Rows of these columns whose times are not ahead of the log's, their places, and letters for the others."""
+        rows, places = decoded.frame(names=names), decoded.places()
+        odd = ahead(batch, places, rows["event_time"], self._ahead)
+        if "label_time" in names:
+            odd |= ahead(batch, places, rows["label_time"], self._ahead)
+        if not odd.any():
+            return rows, places, []
+        letters = self._topics.dead(self.name, batch, early(places[odd], "time", self._ahead))
+        return rows.filter(~pl.Series(odd)), places[~odd], letters
 
     def _write_clock(self, clock: Clock, topic: str) -> None:
         self._ledger.clock(clock, self._ruling(), len(self._time.partitions(topic)))

@@ -36,8 +36,11 @@ class Triggers:
             self._last = max(self._last or trigger.event_time, trigger.event_time)
 
     def features_moved(self, closed: Closed, end: int, ruling: str) -> list[TrainingTrigger]:
-        """A window of features is over (``end``: microseconds of event time): has the ruling model's input moved?"""
-        watched = {n: v for n, v in closed.psi.items() if n not in self._drift.ignore}
+        """A window of features is over (``end``: microseconds of event time): has the ruling model's input moved?
+
+        In windows of few rows the index is large by chance: those are passed over.
+        """
+        watched = {n: v for n, v in closed.psi.items() if n in closed.moved and n not in self._drift.ignore}
         moved = sorted((n for n, v in watched.items() if v > self._drift.psi), key=lambda n: -watched[n])
         if not moved or not closed.whole or closed.window.model_id != ruling:
             return []

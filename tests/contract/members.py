@@ -24,12 +24,12 @@ both = pytest.mark.parametrize(
 class Member:
     """A group member that notes what it is told and what it reads; resumes nothing by itself."""
 
-    def __init__(self, log: Log, group: str, topics: Sequence[str], name: str) -> None:
+    def __init__(self, log: Log, group: str, topics: Sequence[str], name: str, *, timed: bool = False) -> None:
         self.events: list[str] = []
         self.assigned: set[TopicPartition] = set()
         self.read: list[tuple[TopicPartition, int]] = []
         self.before_revoked: Callable[[], None] = lambda: None
-        self.reader = log.group(group, topics, name, self)
+        self.reader = log.group(group, topics, name, self, timed=timed)
 
     def on_assigned(self, tps: Sequence[TopicPartition]) -> None:
         self.events.append("assigned")

@@ -19,6 +19,8 @@ from headrace.config import Settings
 from headrace.declare.duration import duration
 from headrace.declare.find import find_pipeline
 from headrace.errors import ConfigError, SchemaError, UnknownPipeline
+from headrace.testing.pipelines import RAW as TOY
+from headrace.testing.pipelines import toy
 
 RAW: dict[str, Any] = {
     "type": "record",
@@ -156,3 +158,37 @@ def test_a_schema_that_is_not_there_is_told_with_its_path(project: Path) -> None
     (project / "click.avsc").unlink()
     with pytest.raises(SchemaError, match=r"click\.avsc: No such file"):
         find_pipeline(f"{project / 'shop.py'}:shop", Settings())
+
+
+def _timed(field: Any) -> dict[str, Any]:
+    """The toy's raw schema with an event time of another type."""
+    fields: list[dict[str, Any]] = TOY["fields"]  # type: ignore[assignment]
+    return {**TOY, "fields": [{**f, "type": field} if f["name"] == "at" else f for f in fields]}
+
+
+LONG = {"type": "long", "logicalType": "local-timestamp-micros"}
+
+
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        (LONG, "is a local-timestamp, which says no zone and so no moment"),
+        ({**LONG, "logicalType": "local-timestamp-millis"}, "is a local-timestamp, which says no zone"),
+        (["null", LONG], "is a local-timestamp, which says no zone"),
+        ("long", "is Int64: declare it a long of logicalType timestamp-micros or -millis"),
+        ("string", "is String: declare it a long"),
+        ({"type": "int", "logicalType": "date"}, "is Date: declare it a long"),
+        ({"type": "long", "logicalType": "time-micros"}, "is Time: declare it a long"),
+    ],
+)
+def test_an_event_time_that_says_no_moment_is_refused_when_it_is_declared(field: Any, why: str) -> None:
+    raw = _timed(field)
+    with pytest.raises(ConfigError) as told:
+        replace(toy("shop"), raw=raw)
+    assert str(told.value).startswith(f"pipeline shop: event_time='at' of Click {why}")
+
+
+@pytest.mark.parametrize("unit", ["micros", "millis"])
+def test_an_event_time_of_moments_is_taken(unit: str) -> None:
+    moment = {"type": "long", "logicalType": f"timestamp-{unit}"}
+    assert replace(toy("shop"), raw=_timed(moment)).event_time == "at"

@@ -16,4 +16,6 @@ def native() -> Transport | str:
     found = library()
     if isinstance(found, str):
         return found
-    return Transport("native", lambda consumer: NativeFetcher(found, consumer), lambda: NativeBatchWriter(found))
+    return Transport(
+        "native", lambda consumer, timed: NativeFetcher(found, consumer, timed), lambda: NativeBatchWriter(found)
+    )

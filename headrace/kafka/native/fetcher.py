@@ -27,11 +27,17 @@ class NativeFetcher:
     """Reads each partition from its own queue; everything else a consumer is told stays on the consumer's.
 
     So no callback ever runs inside the batch call: rebalances and errors come out of ``Consumer.poll``.
+
+    Args:
+        library: librdkafka.
+        consumer: reads.
+        timed: whether chunks get the records' timestamps.
     """
 
-    def __init__(self, library: LibRdKafka, consumer: Consumer) -> None:
+    def __init__(self, library: LibRdKafka, consumer: Consumer, timed: bool) -> None:
         self._library = library
         self._consumer = consumer
+        self._timed = timed
         self._handle = handle(consumer)
         self._event = os.eventfd(0, os.EFD_NONBLOCK)
         self._waiting = select.poll()  # select() takes no file beyond the thousandth
@@ -119,15 +125,24 @@ class NativeFetcher:
         """Messages of a partition as one chunk, and those that carry an error."""
         words = np.empty((len(pointers), kernels.WORDS), dtype=np.int64)
         kernels.read_messages(pointers, words)
+        times = self._timestamps(pointers) if self._timed else None
         errors = words.view(np.int32)[:, kernels.ERROR_32]
         events = []
         if errors.any():
             events = [_other(tp, words[row], int(errors[row])) for row in np.flatnonzero(errors)]
-            words = words[errors == 0]
+            sound = errors == 0
+            words = words[sound]
+            times = None if times is None else times[sound]
         keys = column(words, kernels.KEY, kernels.KEY_LENGTH)
         values = column(words, kernels.PAYLOAD, kernels.LENGTH)
-        chunk = Chunk(tp, words[:, kernels.OFFSET].copy(), keys, values)
+        chunk = Chunk(tp, words[:, kernels.OFFSET].copy(), keys, values, times)
         return Fetched([chunk] if len(chunk) else [], events)
+
+    @staticmethod
+    def _timestamps(pointers: Pointers) -> Pointers:
+        found = np.empty(len(pointers), dtype=np.int64)
+        kernels.read_timestamps(pointers, found)
+        return found
 
 
 def _other(tp: TopicPartition, words: np.ndarray[tuple[int], np.dtype[np.int64]], error: int) -> ClientEvent:

@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 
 from headrace.codec.compiled import compiled
-from headrace.kafka.native.librdkafka import MESSAGE_DESTROY
+from headrace.kafka.native.librdkafka import MESSAGE_DESTROY, MESSAGE_TIMESTAMP
 
 if TYPE_CHECKING:
     from headrace.codec.column import Octets, Offsets, Valid
@@ -27,6 +27,7 @@ ERROR_32 = 0
 address: Any = types.uintp
 _copy: Any = types.ExternalFunction("memcpy", address(address, address, address))
 _destroy: Any = types.ExternalFunction(MESSAGE_DESTROY, types.void(address))
+_timestamp: Any = types.ExternalFunction(MESSAGE_TIMESTAMP, types.int64(address, address))
 
 
 @compiled
@@ -35,6 +36,13 @@ def read_messages(pointers: Offsets, words: Words) -> None:
     begin = words.ctypes.data
     for row in range(len(words)):
         _copy(address(begin + row * 8 * WORDS), address(pointers[row]), address(8 * WORDS))
+
+
+@compiled
+def read_timestamps(pointers: Offsets, out: Offsets) -> None:
+    """Timestamps of the messages at ``pointers`` (n,) to ``out``, milliseconds since 1970; -1 where one has none."""
+    for row in range(len(pointers)):
+        out[row] = _timestamp(address(pointers[row]), address(0))
 
 
 @compiled

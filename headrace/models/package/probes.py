@@ -59,4 +59,7 @@ def _trained(baseline: FeatureBaseline | None, count: int, random: np.random.Gen
     bins = random.integers(0, len(cuts) - 1, count)
     drawn = cuts[bins] + (cuts[bins + 1] - cuts[bins]) * random.random(count)
     drawn = np.where(random.random(count) < 0.5, drawn, edges[random.integers(0, len(edges), count)])
-    return np.rint(drawn) if (edges == np.rint(edges)).all() else drawn
+    # A bin may begin just below a whole number.
+    after = np.nextafter(edges.clip(-_LARGEST, _LARGEST).astype(np.float32), np.float32(np.inf))
+    whole = (edges == np.rint(edges)) | (after == np.rint(after))
+    return np.rint(drawn) if whole.all() else drawn

@@ -113,7 +113,7 @@ def _only(chunk: Chunk, wanted: Mask) -> Chunk:
     places = np.flatnonzero(wanted)
     if places[-1] - places[0] + 1 == len(places):
         return chunk.slice(int(places[0]), int(places[-1]) + 1)
-    return Chunk(chunk.tp, chunk.offsets[places], chunk.keys[places], chunk.values[places])
+    return chunk.at(places)
 
 
 def inputs(decoded: Decoded, count: int) -> Offsets:
