@@ -30,10 +30,9 @@ def platform(unique: Callable[[str], str], settings: Settings, tmp_path: Path) -
 
 def clicks(path: Path, rows: int, bad: int = 1_000, day: str = "2024-03-01") -> Path:
     """A file of clicks; one in ``bad`` (0: none) has a price that is no number."""
-    lines = [
-        f"seen,c{i},user{i % 7},{day}T{i // 3600:02}:{i // 60 % 60:02}:{i % 60:02}Z,{'dear' if bad and i % bad == 7 else i},"
-        for i in range(rows)
-    ]
+    times = [f"{day}T{i // 3600:02}:{i // 60 % 60:02}:{i % 60:02}Z" for i in range(rows)]
+    prices = ["dear" if bad and i % bad == 7 else i for i in range(rows)]
+    lines = [f"seen,c{i},user{i % 7},{times[i]},{prices[i]}," for i in range(rows)]
     path.write_text("\n".join([HEAD, *lines]))
     return path
 
