@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,8 @@ def opened(
     """
     from headrace.cli.progress import waiting
 
+    # What Kafka's client tries again by itself is no news to a person; what it gives up becomes an error.
+    logging.getLogger("headrace.kafka").setLevel(logging.ERROR)
     with waiting("loading the pipeline and connecting"):
         settings = connection(ctx).settings(principal)
         from headrace.client.connect import open_topics

@@ -135,7 +135,7 @@ def test_a_file_of_bad_rows_alone_becomes_dead_letters_once(topics: PipelineTopi
 
 def test_a_second_push_of_the_same_file_takes_over_from_the_first(topics: PipelineTopics, tmp_path: Path) -> None:
     path = clicks(tmp_path, 30_000)
-    began = []
+    began: list[int] = []
 
     def other(rows: int) -> None:
         if not began:
