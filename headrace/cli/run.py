@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -122,12 +123,30 @@ def _one(
         group = context.group(processor)
         if not spec.scales:
             wait_until_alone(topics.log, group, worker)
-        loop = build(processor, context, commit_interval)
+        loop = build(processor, context, commit_interval, _notes(settings.state))
         with nullcontext() if spec.scales else kept_alone(topics.log, group, worker, loop):
             again = run_service(loop, labels, host, port, files)
         if again:
             topics = open_topics(pipeline, settings, worker)
             context = WorkerContext(topics, topics.log, settings, pipeline, worker)
+
+
+def _notes(state: Path) -> Path | None:
+    """The folder in which this host's workers note what they have in hand; None, and said, where there can be none."""
+    import logging
+
+    from headrace.config import RUN
+    from headrace.folders import private_folder
+
+    try:
+        private_folder(state / RUN)
+    except OSError as e:
+        why = (
+            f"{state / RUN} cannot be written ({e.strerror}): a record on which a worker hangs for good is not left out"
+        )
+        logging.getLogger("headrace.worker.hangs").warning(why)
+        return None
+    return state / RUN
 
 
 def _accept(ctx: typer.Context, pipeline: str, processors: Iterable[str]) -> None:

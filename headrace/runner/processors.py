@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.config import ADMIN, Settings
@@ -210,8 +211,10 @@ def processor_spec(name: str) -> ProcessorSpec:
     return PROCESSORS[name]
 
 
-def build(name: str, context: WorkerContext, commit_interval: float = 0.1) -> ExactlyOnceLoop:
-    """The exactly-once loop of a processor.
+def build(
+    name: str, context: WorkerContext, commit_interval: float = 0.1, notes: Path | None = None
+) -> ExactlyOnceLoop:
+    """The exactly-once loop of a processor; ``notes`` as :class:`ExactlyOnceLoop` has it.
 
     Raises:
         ConfigError: an extra of the distribution is missing; the message names it.
@@ -237,4 +240,5 @@ def build(name: str, context: WorkerContext, commit_interval: float = 0.1) -> Ex
         config,
         lambda chunk, trace: context.topics.failure(name, chunk, trace),
         lambda: map(as_missing, accepted_losses(context.topics, context.group(name))),
+        notes,
     )

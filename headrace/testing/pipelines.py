@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from dataclasses import replace
@@ -30,14 +31,17 @@ RAW = {
         {"name": "bought", "type": ["null", "boolean"], "default": None},
     ],
 }
-POISON, HANG, SHAPE, DTYPE = -1.0, -2.0, -3.0, -4.0
-"""Prices on which the toy's features() raises, never returns, forgets a column, gives one of another type."""
+POISON, HANG, SHAPE, DTYPE, STUCK = -1.0, -2.0, -3.0, -4.0, -5.0
+"""Prices on which the toy's features() raises, never returns, forgets a column, gives one of another type, and never
+returns from compiled code, where no signal gets in."""
 
 
 def features(events: pl.DataFrame) -> pl.DataFrame:
     """Price, and how often the user was seen in the last ten minutes. Does evil on some prices."""
     if (events["price"] == POISON).any():
         raise ValueError("a price of -1")
+    if (events["price"] == STUCK).any():
+        sum(itertools.repeat(1))
     while (events["price"] == HANG).any():
         time.sleep(0.01)
     window = Window(pl.col("kind") == "seen", timedelta(minutes=10), ("user",))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace.worker.status import LoopStatus
+from headrace.worker.time_limit import dump
 
 log = logging.getLogger("headrace.worker.health")
 
@@ -119,6 +120,7 @@ class Watchdog:
             faulthandler.dump_traceback(sys.__stderr__ or sys.stderr)
         if idle > self._limit_s:
             log.error("the loop has not gone round for %.0f s: a call hangs, and this process ends", idle)
+            dump()
             self._end(STALLED)
 
     def _run(self) -> None:

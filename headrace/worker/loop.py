@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from headrace.errors import (
     HeadraceError,
@@ -25,6 +26,7 @@ from headrace.kafka import faults
 from headrace.kafka.log import Chunk, GroupReader, Log, Output, TopicPartition, Writer
 from headrace.worker.bisecting import process_bisecting
 from headrace.worker.footing import Accepted, Footing
+from headrace.worker.hangs import Hangs
 from headrace.worker.processor import Figure, Processor, Step
 from headrace.worker.rebuild import Rebuild
 from headrace.worker.status import LoopStatus, Waiting, count, dead_in
@@ -84,6 +86,7 @@ class ExactlyOnceLoop:
         config: group, worker name and intervals.
         dead_letter: makes the dead letter of a record on which the processor's own code failed.
         accepted: looks up which losses have been accepted; asked where something is missing.
+        notes: folder in which this host's workers note what they have in hand; None: they do not.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class ExactlyOnceLoop:
         config: LoopConfig,
         dead_letter: DeadLetters,
         accepted: Accepted = tuple,
+        notes: Path | None = None,
     ) -> None:
         self._log = log
         self._processor = processor
@@ -113,6 +117,7 @@ class ExactlyOnceLoop:
         self._backoff = FIRST_PAUSE_S
         self._aborted_at: tuple[float, int] | None = None
         self._ends_due = 0.0
+        self._hangs = Hangs(notes, config.group)
         self._footing = Footing(log, processor.name, processor.inputs, accepted)
         self._writer: Writer = log.writer(f"{config.group}.{config.worker}", tracks=processor.tracks)
         self._group: GroupReader = log.group(config.group, processor.inputs, config.worker, self, timed=processor.timed)
@@ -376,7 +381,18 @@ class ExactlyOnceLoop:
         def failed(one: Chunk, trace: str) -> None:
             self._fail(one, trace, perform)
 
-        return process_bisecting(self._processor, chunk, went_through, failed)
+        done = 0
+        for part, hung in self._hangs.pieces(chunk):
+            if hung:
+                self._fail(part, f"the process hung on this record {hung} times, and was ended", perform)
+                done += len(part)
+                continue
+            with self._hangs.in_hand(part):
+                taken = process_bisecting(self._processor, part, went_through, failed)
+            done += taken
+            if taken < len(part):
+                break
+        return done
 
     def _fail(self, chunk: Chunk, trace: str, perform: Callable[[Step], None]) -> None:
         if self._to_rebuild:
@@ -462,6 +478,7 @@ class ExactlyOnceLoop:
             last.callback(self._processor.close)
             last.callback(self._writer.close)
             last.callback(self._end_rebuild)
+            last.callback(self._hangs.close)
             try:
                 self._group.close()
             except HeadraceError as e:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headrace.producers import pacing
 from headrace.producers.pacing import TICK_S, Pace
 
 
@@ -14,7 +13,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(pacing.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("headrace.producers.pacing.time.monotonic", lambda: self.now)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
