@@ -15,6 +15,8 @@ from headrace.codec.tree import Field
 
 OUTSIDE = "has a time outside of the years 1 to 9999"
 ROUNDED = "has a time with parts of a microsecond inside a nested value"
+REFUSED = object()
+"""Stands for a value that Python does not hold; no type takes it."""
 _DAY_S = 86_400
 _PER_DAY = {"ns": _DAY_S * 10**9, "us": _DAY_S * 10**6, "ms": _DAY_S * 10**3}
 _NANOS = "%Y-%m-%dT%H:%M:%S%.9f"
@@ -50,15 +52,29 @@ class FrameRows:
             column = column.cast(pl.String)
         return lane_of_column(f.node, column, self._clock)
 
+    def values(self, f: Field) -> list[Any]:
+        try:
+            found = self._held()[f.name].to_list()
+        except (OverflowError, ValueError, pl.exceptions.PanicException):
+            return [REFUSED] * self.height
+        for index in self._refused:
+            found[index] = REFUSED
+        return found
+
     def row(self, index: int) -> dict[str, Any]:
-        if self._exact is None:
-            self._exact, self._refused = _exact(self._frame.select(self._taken))
+        exact = self._held()
         if index in self._refused:
             raise Misfit(self._refused[index])
         try:
-            return self._exact.row(index, named=True)
+            return exact.row(index, named=True)
         except (OverflowError, ValueError, pl.exceptions.PanicException):
             raise Misfit(OUTSIDE) from None
+
+    def _held(self) -> pl.DataFrame:
+        """The frame as Python holds its values."""
+        if self._exact is None:
+            self._exact, self._refused = _exact(self._frame.select(self._taken))
+        return self._exact
 
     def text(self, index: int) -> bytes:
         try:

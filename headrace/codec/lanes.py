@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
 from headrace.codec.moments import NEAR_1970_US, Clock
 from headrace.codec.times import FIRST_DAY, LAST_DAY, unit
-from headrace.codec.tree import Node
+from headrace.codec.tree import Field, Node
 from headrace.codec.types import polars_type_of
 
 EXACT = 1 << 53
 """Whole numbers below this one have a double each."""
 UUID = "^(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 _DATE = r"^\d{4}-\d\d-\d\d$"
+_OFFSET = r"[+-](?:0\d|1[0-4]):[0-5]\d"
 _MOMENTS = {
+    ("T", _OFFSET): "%Y-%m-%dT%H:%M:%S%.f%:z",
+    (" ", _OFFSET): "%Y-%m-%d %H:%M:%S%.f%:z",
     ("T", "Z"): "%Y-%m-%dT%H:%M:%S%.fZ",
     (" ", "Z"): "%Y-%m-%d %H:%M:%S%.fZ",
     ("T", ""): "%Y-%m-%dT%H:%M:%S%.f",
@@ -35,6 +40,11 @@ class Lane(NamedTuple):
 
     column: pl.Series
     fits: pl.Series | None
+
+    @property
+    def fits_most(self) -> bool:
+        """Whether it is worth while: at least half of the values fit."""
+        return self.fits is None or 2 * int(self.fits.sum()) >= len(self.fits)
 
 
 class Missing:
@@ -54,8 +64,21 @@ def lane_of_text(node: Node, column: pl.Series, clock: Clock, *, empty_is_null: 
     return _optional(node, column, read(node, column, clock))
 
 
+def lane_of_objects(f: Field, objects: Sequence[Any], clock: Clock) -> Lane | None:
+    """One field of objects as a fast parser of JSON gives them; None, where there is no object, is a null."""
+    try:
+        values = list(map(itemgetter(f.name), objects))
+    except (KeyError, TypeError):
+        values = [None if row is None else row.get(f.name, MISSING) for row in objects]
+        if f.node.null_branch >= 0 and f.default is None:
+            values = [None if v is MISSING else v for v in values]
+    return lane_of_values(f.node, values, clock)
+
+
 def lane_of_values(node: Node, values: Sequence[Any], clock: Clock) -> Lane | None:
-    """Python values of one field, as JSON's parser gives them, ``MISSING`` where an object lacks it."""
+    """Python values of one type, as a fast parser of JSON gives them, ``MISSING`` where an object lacks one."""
+    if node.kind == "record":
+        return _record(node, values, clock)
     own = _OWN_TYPES.get(node.logical or node.kind)
     if own is None:
         return None
@@ -75,6 +98,27 @@ def lane_of_values(node: Node, values: Sequence[Any], clock: Clock) -> Lane | No
         # A whole number may have been rounded on its way into the column.
         fits = _and(fits, (lane.column.abs() < _exact_below(node)).fill_null(True))
     return None if lane is None else Lane(lane.column, _and(fits, lane.fits))
+
+
+def _record(node: Node, values: Sequence[Any], clock: Clock) -> Lane | None:
+    """Objects as a column of structs; None where one has a field that the record has not."""
+    own = [v if type(v) is dict else None for v in values]
+    names = {f.name for f in node.fields}
+    if not names or not names.issuperset(chain.from_iterable(v for v in own if v is not None)):
+        return None
+    absent = pl.Series([v is None for v in own], dtype=pl.Boolean)
+    fits = pl.Series([v is None or type(v) is dict for v in values], dtype=pl.Boolean)
+    columns = []
+    for f in node.fields:
+        lane = lane_of_objects(f, own, clock)
+        if lane is None:
+            return None
+        columns.append(lane.column.alias(f.name))
+        if lane.fits is not None:
+            fits &= lane.fits | absent
+    struct = pl.DataFrame(columns).select(pl.when(~absent).then(pl.struct(pl.all())).alias("record"))["record"]
+    lane = _optional(node, struct, Lane(struct, None))
+    return None if lane is None else Lane(lane.column, _and(lane.fits, None if fits.all() else fits))
 
 
 def lane_of_column(node: Node, column: pl.Series, clock: Clock) -> Lane | None:
@@ -211,18 +255,18 @@ def _day_of_text(node: Node, column: pl.Series, clock: Clock) -> Lane:
 
 
 def _moment_of_text(node: Node, column: pl.Series, clock: Clock) -> Lane | None:
-    """Times of the shape that the first one has: with a T or a space, in UTC or without zone."""
+    """Times of the shape that the first one has: with a T or a space, in UTC, with an offset, or without zone."""
     if declared(node, clock):
         return None
     first = next((t for t in column[:1000] if t), "")
-    between, zone = first[10:11], "Z" if first.endswith("Z") else ""
+    between, zone = first[10:11], "Z" if first.endswith("Z") else _OFFSET if first[-6:-5] in ("+", "-") else ""
     local = node.logical.startswith("local")
     if (between, zone) not in _MOMENTS or (zone and local) or (not zone and not local and clock.zone is not None):
         return None
     shape = rf"^\d{{4}}-\d\d-\d\d{between}[0-2]\d:[0-5]\d:[0-5]\d(\.\d{{1,6}})?{zone}$"
     found = column.str.to_datetime(_MOMENTS[between, zone], time_unit="us", strict=False)
     if not local:
-        found = found.dt.replace_time_zone("UTC")
+        found = found.dt.convert_time_zone("UTC") if zone == _OFFSET else found.dt.replace_time_zone("UTC")
     least = datetime.min if local else datetime.min.replace(tzinfo=UTC)
     fits = column.str.contains(shape) & (found >= least)
     if unit(node) != 1:

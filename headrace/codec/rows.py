@@ -6,8 +6,9 @@ Where whole columns plainly fit, they are written as columns (:mod:`headrace.cod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
+from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,15 +18,19 @@ from headrace.codec import arrow
 from headrace.codec.batch import Batch
 from headrace.codec.column import BytesColumn
 from headrace.codec.decoder import compile_default
+from headrace.codec.encoder import Cells, compile_encoder
 from headrace.codec.forms import Form
-from headrace.codec.lanes import Lane
-from headrace.codec.misfit import Misfit
+from headrace.codec.frame import fill_from_frame
+from headrace.codec.lanes import MISSING, Lane
+from headrace.codec.misfit import Misfit, missing
 from headrace.codec.topic import TopicCodec
 from headrace.codec.tree import Field, Layout
 from headrace.codec.types import polars_type_of
-from headrace.codec.values import Unknown, form_encoder
+from headrace.codec.values import Unknown, field_encoders, form_encoder
 
 Places = np.ndarray[tuple[int], np.dtype[np.int64]]
+Fits = np.ndarray[tuple[int], np.dtype[np.bool_]]
+Program = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 
 
 class Rows(Protocol):
@@ -39,6 +44,9 @@ class Rows(Protocol):
 
     def lacks(self, f: Field) -> bool:
         """Whether no row has the field."""
+
+    def values(self, f: Field) -> Sequence[Any]:
+        """A field's values one by one, as their form has them; ``MISSING`` where a row lacks it."""
 
     def row(self, index: int) -> Any:
         """One row as its form has it.
@@ -89,6 +97,7 @@ class RowEncoder:
         self._layout = Layout.of(codec.schemas[0])
         self._fields = self._layout.root.fields
         self._encode = form_encoder(codec.schemas[0], form, unknown)
+        self._encoders = field_encoders(codec.schemas[0], form, unknown)
 
     def encode(self, rows: Rows) -> Encoded:
         """The records of the rows that fit, and why the others do not."""
@@ -96,25 +105,71 @@ class RowEncoder:
 
     def _encoded(self, rows: Rows) -> Encoded:
         lanes = self._lanes(rows)
-        if lanes is None:
+        if not lanes:
             return self._one_by_one(rows, np.arange(rows.height, dtype=np.int64))
         fits = _all_fit(lanes, rows.height)
+        parts = {f.name: self._part(f, rows, fits) for f in self._fields if f.name not in lanes}
         fast = np.flatnonzero(fits)
-        frame = pl.DataFrame([lane.column.alias(f.name) for f, lane in zip(self._fields, lanes, strict=True)])
+        frame = pl.DataFrame([lane.column.alias(name) for name, lane in lanes.items()])
         frame = frame if len(fast) == rows.height else frame.filter(pl.Series(fits))
-        whole = Encoded(fast, self._keys_of(frame), self._codec.encode(frame), [])
+        if parts:
+            written = self._put_together(
+                frame, {name: [part[i] for i in fast.tolist()] for name, part in parts.items()}
+            )
+        else:
+            written = self._codec.encode(frame)
+        keys = self._keys_of(frame if self._key in lanes else written)
+        whole = Encoded(fast, keys, written, [])
         if len(fast) == rows.height:
             return whole
         return _merged(whole, self._one_by_one(rows, np.flatnonzero(~fits)))
 
-    def _lanes(self, rows: Rows) -> list[Lane] | None:
-        lanes = []
-        for f in self._fields:
-            lane = self._default_lane(f, rows.height) if rows.lacks(f) else rows.lane(f)
-            if lane is None:
-                return None
-            lanes.append(lane)
-        return lanes
+    def _lanes(self, rows: Rows) -> dict[str, Lane]:
+        """The fields that whole columns can be taken of."""
+        found = {f.name: self._default_lane(f, rows.height) if rows.lacks(f) else rows.lane(f) for f in self._fields}
+        return {name: lane for name, lane in found.items() if lane is not None and lane.fits_most}
+
+    def _part(self, f: Field, rows: Rows, fits: Fits) -> list[bytes]:
+        """The bytes of one field of each row that fits so far, value by value; rows where it does not are marked."""
+        encoder = self._encoders[f.name]
+        found = [b""] * rows.height
+        for index, value in enumerate(rows.values(f)):
+            if not fits[index]:
+                continue
+            try:
+                if value is MISSING:
+                    if encoder.default is None:
+                        raise missing(f.node)
+                    found[index] = encoder.default
+                else:
+                    found[index] = encoder.encode(value)
+            except Misfit:
+                fits[index] = False  # the encoder of the row says why
+        return found
+
+    def _put_together(self, frame: pl.DataFrame, parts: Mapping[str, list[bytes]]) -> BytesColumn:
+        """Records of fields that are written as columns, and of those whose bytes are there."""
+        pieces: list[Sequence[bytes | None]] = [[self._codec.header()] * frame.height]
+        for written, names in groupby((f.name for f in self._fields), key=lambda name: name in parts):
+            if written:
+                pieces += [parts[name] for name in names]
+            else:
+                layout, program = self._run(tuple(names))
+                cells = Cells(layout, frame.height)
+                fill_from_frame(cells, layout, frame)
+                pieces.append(cells.records(program, b"").to_list())
+        return BytesColumn.of([b"".join(row) for row in zip(*pieces, strict=True)])
+
+    @cached_property
+    def _run(self) -> Callable[[tuple[str, ...]], tuple[Layout, Program]]:
+        """Names of fields that follow one another -> where their values lie, and what writes them."""
+
+        @cache
+        def run(names: tuple[str, ...]) -> tuple[Layout, Program]:
+            layout = Layout.of_fields(self._codec.schemas[0], names)
+            return layout, compile_encoder(layout)
+
+        return run
 
     def _default_lane(self, f: Field, height: int) -> Lane | None:
         dtype = polars_type_of(f.node)
@@ -173,9 +228,9 @@ class RowEncoder:
 _NOTHING = Encoded(np.zeros(0, dtype=np.int64), BytesColumn.nulls(0), BytesColumn.nulls(0), [])
 
 
-def _all_fit(lanes: list[Lane], height: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _all_fit(lanes: Mapping[str, Lane], height: int) -> Fits:
     fits = np.ones(height, dtype=np.bool_)
-    for lane in lanes:
+    for lane in lanes.values():
         if lane.fits is not None:
             fits &= lane.fits.to_numpy()
     return fits

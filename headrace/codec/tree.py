@@ -8,6 +8,7 @@ their own, and the array itself holds two cells: its first item and how many.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -220,6 +221,14 @@ class Layout:
             raise SchemaError("the schema must be an Avro record: {'type': 'record', 'name': ..., 'fields': [...]}")
         layout = cls(root)
         layout._place(root, 0, 0)
+        return layout
+
+    @classmethod
+    def of_fields(cls, schema: Schema, names: Container[str]) -> Layout:
+        """The layout of some of a record's fields, in their order."""
+        root = parse(schema)
+        layout = cls(replace(root, fields=[f for f in root.fields if f.name in names]))
+        layout._place(layout.root, 0, 0)
         return layout
 
     def _place(self, node: Node, scope: int, depth: int, member: bool = False) -> None:

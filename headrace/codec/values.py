@@ -78,13 +78,19 @@ def form_encoder(schema: dict[str, Any], form: Form, unknown: Unknown | None = N
     return record
 
 
-class _Part(NamedTuple):
+class FieldEncoder(NamedTuple):
     """A field of a record: how it is written, and the bytes of its default, if it has one."""
 
     name: str
     encode: Encode
     default: bytes | None
     node: Node
+
+
+def field_encoders(schema: dict[str, Any], form: Form, unknown: Unknown | None = None) -> dict[str, FieldEncoder]:
+    """The encoders of each field of a record, as :func:`form_encoder` puts them together."""
+    compiler = _Compiler(form, unknown)
+    return {f.name: FieldEncoder(f.name, compiler.encoder(f.node), _default(f), f.node) for f in parse(schema).fields}
 
 
 class _Branch(NamedTuple):
@@ -137,7 +143,7 @@ class _Compiler:
         return scalar_encoder(node)
 
     def _record(self, node: Node) -> Encode:
-        parts = [_Part(f.name, self.encoder(f.node), _default(f), f.node) for f in node.fields]
+        parts = [FieldEncoder(f.name, self.encoder(f.node), _default(f), f.node) for f in node.fields]
         fields = [(p.name, p.encode) for p in parts]
         names = {p.name for p in parts}
         unknown = self._unknown
@@ -237,7 +243,7 @@ class _Compiler:
         return encode
 
 
-def _field(part: _Part, value: Mapping[str, Any]) -> bytes:
+def _field(part: FieldEncoder, value: Mapping[str, Any]) -> bytes:
     if part.name not in value:
         if part.default is None:
             raise missing(part.node).inside(part.name)

@@ -17,7 +17,7 @@ from headrace.codec import arrow
 from headrace.codec.batch import Batch as Cells
 from headrace.codec.column import BytesColumn
 from headrace.codec.decoder import compile_decoder
-from headrace.codec.lanes import Lane
+from headrace.codec.lanes import MISSING, Lane
 from headrace.codec.scalars import whole
 from headrace.codec.tree import Field, Layout, Node, parse
 from headrace.errors import ConfigError, SchemaError
@@ -44,6 +44,9 @@ class WrittenRows:
     def lane(self, f: Field) -> Lane:
         return Lane(arrow.series(self._cells, self._fields[f.name], f.name), None)
 
+    def values(self, f: Field) -> list[Any]:
+        return arrow.series(self._cells, self._fields[f.name], f.name).to_list()
+
     def row(self, index: int) -> Any:
         return {name: arrow.series(self._cells, node, name)[index] for name, node in self._fields.items()}
 
@@ -64,6 +67,9 @@ class ObjectRows:
 
     def lane(self, f: Field) -> None:
         return None
+
+    def values(self, f: Field) -> list[Any]:
+        return [row.get(f.name, MISSING) for row in self._objects]
 
     def row(self, index: int) -> Any:
         return self._objects[index]

@@ -49,6 +49,9 @@ class CsvRows:
     def lane(self, f: Field) -> Lane | None:
         return lane_of_text(f.node, self._cells[f.name], self._clock, empty_is_null=True)
 
+    def values(self, f: Field) -> list[str]:
+        return self._cells[f.name].to_list()
+
     def row(self, index: int) -> dict[str, str]:
         return self._cells.row(index, named=True)
 
@@ -91,8 +94,8 @@ class _Records:
         self._again: deque[tuple[int, bytes, bool]] = deque()
         self.delimiter = delimiter
 
-    def plain(self) -> Lines | None:
-        """The next lines, where they are whole records of no quotes; None: take :meth:`next`."""
+    def block(self) -> tuple[Lines, list[list[str]] | None] | None:
+        """The next lines, where each is a record, and their fields, where quotes are in them; None: take :meth:`next`."""
         if self._again:
             return None
         block = next(self._blocks, None)
@@ -101,7 +104,13 @@ class _Records:
         # A mark at the beginning of a later line is text; the parser of columns would take it for one of a file.
         marked = block.lines[0].startswith(BOM_UTF8)
         if not (block.cut or marked or any(b'"' in line for line in block.lines)):
-            return block
+            return block, None
+        try:
+            cells = list(csv.reader([line.decode() for line in block.lines], delimiter=self.delimiter, strict=True))
+        except (csv.Error, UnicodeDecodeError):
+            cells = []
+        if len(cells) == len(block.lines) and not block.cut:
+            return block, cells
         self._push(block)
         return None
 
@@ -177,9 +186,10 @@ class _Table:
     def batches(self, records: _Records) -> Iterator[Batch]:
         """Batches of the rows of all records."""
         while True:
-            block = records.plain()
+            block = records.block()
             if block is not None:
-                yield from self._at_once(block, records.delimiter)
+                lines, cells = block
+                yield self._at_once(lines, records.delimiter) if cells is None else self._of_cells(lines, cells)
                 continue
             record = records.next()
             while record is not None:
@@ -211,7 +221,13 @@ class _Table:
         self.cells, self.lines, self.bad = [], [], []
         return batch
 
-    def _at_once(self, block: Lines, delimiter: str) -> Iterator[Batch]:
+    def _of_cells(self, block: Lines, cells: list[list[str]]) -> Batch:
+        """Records of a line each."""
+        for number, (line, row) in enumerate(zip(block.lines, cells, strict=True), block.first):
+            self._take(_Record(number, row, line, number))
+        return self._batch()
+
+    def _at_once(self, block: Lines, delimiter: str) -> Batch:
         """Lines without quotes, as columns at once; those that have another number of fields are told."""
         mark, wanted = delimiter.encode(), len(self.names) - 1
         last = block.first + len(block.lines) - 1
@@ -230,8 +246,8 @@ class _Table:
             sources = [block.lines[n - block.first] for n in fitting]
             numbers = fitting  # type: ignore[assignment]
         frame = _frame(sources, self.names, delimiter)
-        yield Batch(CsvRows(frame, self.options), numbers, bad, last)
         self.bad = []
+        return Batch(CsvRows(frame, self.options), numbers, bad, last)
 
 
 def _frame(lines: list[bytes], names: Sequence[str], delimiter: str) -> pl.DataFrame:

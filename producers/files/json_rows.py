@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from operator import itemgetter
 from typing import IO, Any
 
 import orjson
 
 from headrace.codec.json_text import parse
-from headrace.codec.lanes import MISSING, Lane, lane_of_values
+from headrace.codec.lanes import MISSING, Lane, lane_of_objects
 from headrace.codec.misfit import Misfit
 from headrace.codec.tree import Field
 from headrace.producers.files.batch import LONGEST, BadRow, Batch, Options
 from headrace.producers.files.text import blocks
 
+_TINY = re.compile(rb"[eE]-0*(?:[3-9]\d\d|[1-9]\d{3})|0{300}")
 _KINDS = {list: "an array", str: "a text", bool: "a boolean", type(None): "null"}
 
 
@@ -32,6 +33,7 @@ class JsonRows:
         self._objects = objects
         self._sources = sources
         self._clock = options.clock
+        self._exact: dict[int, dict[str, Any]] = {}
         self.names = frozenset(chain.from_iterable(objects))
 
     @property
@@ -42,36 +44,26 @@ class JsonRows:
         return f.name not in self.names
 
     def lane(self, f: Field) -> Lane | None:
-        try:
-            values = list(map(itemgetter(f.name), self._objects))
-        except KeyError:
-            values = [row.get(f.name, MISSING) for row in self._objects]
-        if f.node.null_branch >= 0 and f.default is None:
-            values = [None if v is MISSING else v for v in values]
-        lane = lane_of_values(f.node, values, self._clock)
-        if lane is None or f.node.kind not in ("float", "double"):
-            return lane
-        zero = (lane.column == 0).arg_true().to_list()
-        if rounded := [i for i in zero if self._may_be_rounded(i)]:
-            fits = [True] * self.height if lane.fits is None else lane.fits.to_list()
-            for i in rounded:
-                fits[i] = False
-            return Lane(lane.column, type(lane.column)(fits))
-        return lane
+        return lane_of_objects(f, self._objects, self._clock)
+
+    def values(self, f: Field) -> list[Any]:
+        return [self._row(index).get(f.name, MISSING) for index in range(self.height)]
 
     def row(self, index: int) -> Any:
         try:
-            return parse(self._sources[index])
+            return self._row(index)
         except ValueError as e:
             raise Misfit(f"is not JSON: {e}") from None
 
+    def _row(self, index: int) -> dict[str, Any]:
+        """One row by the exact parser, which is asked once."""
+        found = self._exact.get(index)
+        if found is None:
+            found = self._exact[index] = parse(self._sources[index])
+        return found
+
     def text(self, index: int) -> bytes:
         return self._sources[index]
-
-    def _may_be_rounded(self, index: int) -> bool:
-        """Whether a zero may have been a number too small for a double."""
-        line = self._sources[index]
-        return b"e-" in line or b"E-" in line or len(line) > 300
 
 
 def read_json_lines(file: IO[bytes], options: Options, fields: Sequence[Field]) -> Iterator[Batch]:
@@ -93,12 +85,24 @@ def read_json_lines(file: IO[bytes], options: Options, fields: Sequence[Field]) 
         yield Batch(JsonRows(found, lines, options), numbers, bad, last)  # type: ignore[arg-type]
 
 
+def _names_in(value: Any) -> int:
+    """The names in an object, those in what it holds included."""
+    if type(value) is dict:
+        return len(value) + sum(map(_names_in, [v for v in value.values() if type(v) in (dict, list)]))
+    return sum(map(_names_in, value)) if type(value) is list else 0
+
+
+def _may_be_rounded(line: bytes) -> bool:
+    """Whether a number in the line may have become zero, being none."""
+    return (b"e-" in line or b"E-" in line or len(line) > 300) and _TINY.search(line) is not None
+
+
 def as_object(line: bytes) -> dict[str, Any] | str | None:
     """The object of a line, why it is none, or None where the line is empty."""
     try:
         row = orjson.loads(line)
-        # A name that stands twice is in the text, and not in the object.
-        if isinstance(row, dict) and line.count(b'":') != len(row):
+        # A name that stands twice is in the text, and not in the object; so is a number too small for a double.
+        if isinstance(row, dict) and (line.count(b'":') != _names_in(row) or _may_be_rounded(line)):
             row = parse(line)
     except ValueError:
         if not line.strip():

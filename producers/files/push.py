@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import time
 import uuid
@@ -27,6 +28,8 @@ from headrace.topics.pipeline_topics import LONGEST_KEPT, PipelineTopics
 
 COMMIT_S = 1.0
 COMMIT_BYTES = 16 << 20
+YOUNG = 100_000
+"""New objects before the collector looks at them."""
 PATIENCE_S = 120.0
 """Seconds for which a transaction is tried again."""
 BAD_ROW = "bad_row"
@@ -92,6 +95,8 @@ def push_file(
     encoder = RowEncoder(topics.codec("raw"), form, key=topics.pipeline.key, unknown=done.unknown.add)
     batches = read_file(path, known, topics.pipeline.raw, options)
     target = None if dry_run else _Target(topics, path, again=again)
+    young = gc.get_threshold()
+    gc.set_threshold(YOUNG)  # rows are objects by the ten thousand that go by themselves
     try:
         if target is not None and target.reached is not None:
             if target.reached.finished:
@@ -109,6 +114,7 @@ def push_file(
         target.commit()
         raise Damaged(f"{e}; the {done.sent + done.before:,} rows before that were pushed") from None
     finally:
+        gc.set_threshold(*young)
         if target is not None:
             target.close()
     return done
