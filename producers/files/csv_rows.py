@@ -95,7 +95,7 @@ class _Records:
         self.delimiter = delimiter
 
     def block(self) -> tuple[Lines, list[list[str]] | None] | None:
-        """The next lines, where each is a record, and their fields, where quotes are in them; None: take :meth:`next`."""
+        """The next lines, each a record, and their fields, where quotes are in them; None: take :meth:`next`."""
         if self._again:
             return None
         block = next(self._blocks, None)
