@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import polars as pl
 import uvicorn
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, Field
@@ -50,7 +49,7 @@ def create_app(models: ModelSubscriber) -> FastAPI:
     def score(asked: Rows) -> Answer:
         """Score rows with the model in force."""
         try:
-            scored = models.score(pl.DataFrame(asked.rows, infer_schema_length=None, strict=False))
+            scored = models.score(asked.rows)
         except SchemaError as e:
             raise HTTPException(422, str(e)) from None
         except Unavailable as e:

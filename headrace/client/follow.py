@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
-from headrace.errors import SchemaError, Unavailable
+from headrace.client.feature_rows import FeatureRows, as_rows, feature_matrix, ids_of
+from headrace.errors import Unavailable
 from headrace.governance.policy import PolicyInForce, answering
-from headrace.models.inputs import matrix
 from headrace.models.library import ModelLibrary
 from headrace.models.package.signing import Trust
 from headrace.models.score.session import ScoringModel
@@ -110,34 +108,33 @@ class ModelSubscriber:
             self._library.changed.clear()
         return policy
 
-    def score(
-        self, rows: pl.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]], id_column: str = "id"
-    ) -> Scored:
+    def score(self, rows: FeatureRows, id_column: str = "id") -> Scored:
         """Score rows that carry the model's feature columns.
 
         Args:
-            rows: one row per thing to score, columns found by name: a frame, one mapping, or a list of mappings.
+            rows: one row per thing to score: a frame, one mapping, or a list of mappings, from a feature's name to a
+                number (true and false are 1 and 0); what else they hold is passed over.
             id_column: column that routes a row where a policy splits answers; without it, a row's index does.
 
         Raises:
             Unavailable: no model is in force yet.
-            SchemaError: a feature column is missing, is no number, or holds a null, NaN or infinity.
+            SchemaError: a feature is missing, is no number, or is null, NaN or infinite; the message names the row.
         """
         snapshot = self._now()
         if snapshot is None:
             raise Unavailable("no model is in force yet: approve one, or wait()")
-        frame = _frame(rows)
+        listed = as_rows(rows)
         policy = snapshot.policy.policy
-        route = answering(policy, _ids(frame, id_column))
+        route = answering(policy, ids_of(listed, id_column))
         scores: Scores | None = None
         for i, r in enumerate(policy.routes):
             mine = np.flatnonzero(route == i)
             if not len(mine):
                 continue
             model = snapshot.models[r.model_id]
-            part = model.score(_matrix(frame[mine], model.manifest.features))
+            part = model.score(feature_matrix(listed, model.manifest.features)[mine])
             if scores is None:
-                scores = np.zeros((len(frame), part.shape[1]), dtype=np.float32)
+                scores = np.zeros((len(listed), part.shape[1]), dtype=np.float32)
             scores[mine] = part
         answered = [policy.routes[i].model_id for i in route.tolist()]
         none = np.zeros((0, 1), np.float32)
@@ -163,28 +160,3 @@ class ModelSubscriber:
         sender = topics.log.sender(contract.consumer_id)
         sender.send(output.tp.topic, output.keys, output.values)
         sender.flush()
-
-
-def _frame(rows: pl.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    if isinstance(rows, pl.DataFrame):
-        return rows
-    listed = [rows] if isinstance(rows, Mapping) else list(rows)
-    return pl.DataFrame(listed, infer_schema_length=None, strict=False)
-
-
-def _ids(frame: pl.DataFrame, id_column: str) -> list[str]:
-    if id_column in frame.columns:
-        return frame[id_column].cast(pl.String).to_list()
-    return list(map(str, range(len(frame))))
-
-
-def _matrix(rows: pl.DataFrame, features: list[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    if missing := [f for f in features if f not in rows.columns]:
-        raise SchemaError(f"rows lack the feature columns {', '.join(missing)}")
-    try:
-        found = matrix(rows, features)
-    except pl.exceptions.PolarsError as e:
-        raise SchemaError(f"a feature column holds no numbers: {e}") from None
-    if not np.isfinite(found).all():
-        raise SchemaError("a feature is null, NaN or infinite; the model was trained on finite numbers")
-    return found
