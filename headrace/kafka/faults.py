@@ -10,8 +10,11 @@ import os
 import signal
 from typing import Literal
 
-Point = Literal["after_read", "after_begin", "after_write", "after_offsets", "after_commit", "after_tracked"]
-"""The steps, in order; ``after_tracked``: records whose offsets are asked are written, those that name them not yet."""
+Point = Literal[
+    "after_read", "after_begin", "after_write", "after_offsets", "after_commit", "after_tracked", "in_rebuild"
+]
+"""The steps, in order; ``after_tracked``: records whose offsets are asked are written, those that name them not yet;
+``in_rebuild``: some of the state is back, and not yet all."""
 
 _armed, _, _count = os.environ.get("HEADRACE_FAULT", "").partition(":")
 _left = int(_count or 1)

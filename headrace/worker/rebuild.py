@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from headrace.kafka import faults
 from headrace.kafka.log import Chunk, Log, Position, Reader, TopicPartition, not_there
 
 SLICE_S = 0.5
@@ -71,6 +72,7 @@ class Rebuild:
                 inside = int(np.searchsorted(chunk.offsets, at.offset))
                 if inside:
                     self._take(chunk.slice(0, inside))
+                    faults.point("in_rebuild")
             self._reached = min(self._reader.reached(tp), at.offset) - at.rebuild_from
             if self._reached == at.offset - at.rebuild_from:
                 self.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
+from collections.abc import Sequence
 
 from tests.integration.platform import Platform, stop
 from tests.process import Process
@@ -42,6 +43,15 @@ class Herd:
         with self._lock:
             process = self._running.pop(worker)
         stop(process)
+
+    def lose(self, workers: Sequence[str]) -> None:
+        """kill -9 of these workers, for good."""
+        with self._lock:
+            lost = [self._running.pop(worker) for worker in workers]
+        for process in lost:
+            process.kill()
+        for process in lost:
+            process.wait(30)
 
     def kill(self, worker: str) -> None:
         """kill -9; it is started again."""

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 
 import polars as pl
+from confluent_kafka import KafkaError, Message
 
+from headrace.client.events import EventProducer
 from headrace.errors import HeadraceError, Unavailable
-from headrace.kafka.log import Reader
+from headrace.kafka.log import Reader, read_all
 from headrace.testing.pipelines import BEGIN, USERS, clicks
 from tests.integration.platform import Platform
 
 PIECE = 100
 """Clicks pushed at a time."""
 POLL_S = 0.2
+CROWD = 4
+"""Threads that share a producer."""
+CROWD_S = 0.02
+"""Seconds between two events of a thread."""
 
 
 class Feeder:
@@ -32,6 +40,8 @@ class Feeder:
         self._wake = threading.Event()
         self._hurry = False
         self._probes: list[str] = []
+        self.pushed = 0
+        """Clicks pushed so far."""
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
         self._thread.start()
 
@@ -52,11 +62,11 @@ class Feeder:
         self.finish()
 
     def _run(self) -> None:
-        pushed = 0
-        while not self._stop.is_set() and (pushed < self._clicks or not self._hurry):
+        while not self._stop.is_set() and (self.pushed < self._clicks or not self._hurry):
             probes, self._probes = self._probes, []
-            pushed += PIECE
-            self._push(pl.concat([clicks(pushed - PIECE, PIECE), *(_probe_rows(name, pushed) for name in probes)]))
+            at = self.pushed + PIECE
+            self._push(pl.concat([clicks(self.pushed, PIECE), *(_probe_rows(name, at) for name in probes)]))
+            self.pushed = at
             if not self._hurry:
                 self._wake.wait(self._pause)
                 self._wake.clear()
@@ -68,6 +78,70 @@ class Feeder:
             except Unavailable:
                 continue
             return
+
+
+class Crowd:
+    """Threads that share one :class:`EventProducer` and send clicks of their own as long as things are hurt.
+
+    What a callback says is on the log must be there once; what it says is lost may be there, and then once.
+    """
+
+    def __init__(self, platform: Platform, feeder: Feeder) -> None:
+        self._platform = platform
+        self._feeder = feeder
+        self._producer = EventProducer(platform.topics, "crowd", wait=1.0)
+        self._stop = threading.Event()
+        self._told: set[str] = set()
+        self._threads = [threading.Thread(target=self._send, args=(n,), name=f"crowd-{n}") for n in range(CROWD)]
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self) -> set[str]:
+        """Send no more; gives the ids of the events that are on the log, as the callbacks say."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        with suppress(Unavailable):  # what was given up has been told to its callback
+            self._producer.flush(120)
+        return set(self._told)
+
+    def close(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        with suppress(Unavailable):
+            self._producer.close(1)
+
+    def broken(self, told: set[str]) -> list[str]:
+        """What is lost or doubled of the events: those dropped from raw since do not count."""
+        topics = self._platform.topics
+        found: Counter[str] = Counter()
+        for chunk in read_all(topics.log, topics.topic("raw"), settled=True):
+            ids = topics.codec("raw").decode(chunk.values).strings("click_id").to_list()
+            found.update(i.decode() for i in ids if i is not None and i.startswith(b"crowd-"))
+        whole = all(first == 0 for first, _ in topics.log.bounds(topics.topic("raw")).values())
+        lost = sorted(told - found.keys()) if whole else []
+        doubled = sorted(i for i, times in found.items() if times > 1)
+        return [f"lost by a shared producer: {i}" for i in lost] + [
+            f"doubled by a shared producer: {i}" for i in doubled
+        ]
+
+    def _send(self, number: int) -> None:
+        sent = 0
+        while not self._stop.wait(CROWD_S):
+            name = f"crowd-{number}-{sent}"
+            when = BEGIN + timedelta(seconds=10 * self._feeder.pushed)
+            click = {"kind": "seen", "click_id": name, "user": USERS[sent % len(USERS)], "at": when, "price": 0.5}
+
+            def delivered(error: KafkaError | None, _: Message, name: str = name) -> None:
+                if error is None:
+                    self._told.add(name)
+
+            try:
+                self._producer.send(click, on_delivery=delivered)
+            except Unavailable:
+                continue
+            sent += 1
 
 
 class Probes:

@@ -26,15 +26,18 @@ from headrace.embedded.state import StateFolder
 from headrace.errors import ConfigError, StackError, Unavailable
 from headrace.governance.catalog import governance
 from headrace.governance.decisions import order_rollback, order_training
+from headrace.governance.losses import accept_losses
 from headrace.kafka.cluster import KafkaLog
 from headrace.kafka.log import Output, Writer, read_range
 from headrace.query.audit.audit import audit
 from headrace.query.audit.scope import INPUTS
+from headrace.runner.processors import PROCESSORS
 from headrace.runner.recompute import recompute
 from tests.chaos.herd import Herd
-from tests.chaos.load import Feeder, Probes
+from tests.chaos.load import Crowd, Feeder, Probes
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import DISK, Fault, Kind, schedule
+from tests.contract.members import delete_topic, drop_before
 from tests.disk import Disk, may_mount
 from tests.integration.platform import Platform
 from tests.waiting import wait_for
@@ -49,6 +52,8 @@ ZOMBIE_S = 40.0
 DELAY_S = 0.15
 STATE_MB, SCRATCH_MB = 2048, 256
 """Sizes of the disks that faults fill: that of the broker, and that of the workers."""
+DROPPED = 10
+"""Offsets of records that Kafka drops before they are read."""
 TAIL = 50
 """Offsets at the end of a partition among which its last record is looked for; the rest are markers."""
 
@@ -80,6 +85,8 @@ class Result:
     records: int = 0
     answers: int = 0
     activations: int = 0
+    shared: int = 0
+    """Events that threads sharing one producer were told to be on the log."""
     restarts: dict[str, int] = field(default_factory=dict)
     lag_zero_s: float = 0.0
     violations: list[str] = field(default_factory=list)
@@ -125,20 +132,25 @@ class Chaos:
             first = platform.activate(1)
             platform.wait_ruling(first)
             feeder = Feeder(platform, plan.records, plan.per_second)
+            crowd = Crowd(platform, feeder)
             try:
                 self._recovered(probes, feeder, "start")
                 self._hurt(probes, feeder)
                 began = time.monotonic()
                 feeder.finish()
+                told = crowd.finish()
                 fed = time.monotonic()
                 wait_for(self._caught_up, 120, "every group to have consumed all there is")
                 self._result.lag_zero_s = round(time.monotonic() - fed, 2)
                 self._say(f"the rest was fed in {fed - began:.1f} s; lag zero {self._result.lag_zero_s} s after that")
                 self._account()
+                self._result.shared = len(told)
+                self._result.violations += crowd.broken(told)
             except AssertionError:
                 self._examine()
                 raise
             finally:
+                crowd.close()
                 feeder.close()
                 probes.close()
         return self._result
@@ -220,6 +232,10 @@ class Chaos:
             "step": lambda: self._step(fault.target, f"{fault.point}:{fault.passes}"),
             "add": self._add,
             "remove": self._remove,
+            "host": lambda: self._host(fault),
+            "rebuild": lambda: self._step(fault.target, f"{fault.point}:{fault.passes}"),
+            "retention": self._retention,
+            "remade": self._remade,
             "broker": lambda: self._broker(fault),
             "bounce": lambda: self._bounce(fault),
             "registry": lambda: self._registry(fault.seconds),
@@ -266,6 +282,43 @@ class Chaos:
         self._herd.remove(leaver)
         if not spares:
             self._herd.add(leaver)
+
+    def _host(self, fault: Fault) -> None:
+        """Another host's workers come into every group, take their share, and are gone in one moment."""
+        names = [f"{processor}-host{fault.number}" for processor in ("preprocess", "join", "infer")]
+        for name in names:
+            self._herd.add(name)
+        time.sleep(fault.seconds)
+        self._herd.lose(names)
+
+    def _retention(self) -> None:
+        """Records are dropped that preprocess, stopped, has not read. It must not go on before that is accepted."""
+        topics, log = self._platform.topics, self._platform.log
+        group, raw = f"{topics.pipeline.name}.preprocess", topics.tp("raw")
+        self._herd.remove("preprocess-0")
+        others = [name for name in self._herd.names() if name.startswith("preprocess-")]
+        assert others == [], "no other worker reads raw"
+        at = log.committed(group)[raw]
+        wait_for(lambda: log.bounds(raw.topic)[0][1] > at + 2 * DROPPED, RECOVERY_S, "records that it has not read")
+        drop_before(log, raw, at + DROPPED)
+        deaths = self._herd.deaths["preprocess-0"]
+        self._herd.add("preprocess-0")
+        wait_for(lambda: self._herd.deaths["preprocess-0"] > deaths, RECOVERY_S, "preprocess to stop at what is gone")
+        assert log.committed(group)[raw] == at, "nothing is passed over unasked"
+        _insisted(lambda: accept_losses(topics, group, ("raw",), "chaos"))
+
+    def _remade(self) -> None:
+        """The topic of triggers is another of the same name. Who reads it must stop before that is accepted."""
+        topics, log = self._platform.topics, self._platform.log
+        readers = [name for name in ("retrain-0", "monitor-0") if name in self._herd.names()]
+        before = {name: self._herd.deaths[name] for name in readers}
+        delete_topic(log, topics.topic("triggers"))
+        wait_for(lambda: _insisted(topics.init) == [topics.topic("triggers")], RECOVERY_S, "the topic to be made again")
+        for name in readers:
+            processor = name.split("-")[0]
+            wait_for(lambda n=name: self._herd.deaths[n] > before[n], RECOVERY_S, f"{name} to stop")  # type: ignore[misc]
+            group = f"{topics.pipeline.name}.{processor}"
+            _insisted(lambda g=group, p=processor: accept_losses(topics, g, PROCESSORS[p].reads, "chaos"))  # type: ignore[misc]
 
     def _broker(self, fault: Fault) -> None:
         self._stack.kill_broker(int(fault.target))

@@ -15,6 +15,10 @@ Kind = Literal[
     "step",  # killed at a numbered step of the exactly-once loop
     "add",  # one more infer worker
     "remove",  # one infer worker less, asked to end
+    "host",  # workers of another host join every group, and are lost with it
+    "rebuild",  # killed while its state is being rebuilt, which is begun anew
+    "retention",  # Kafka drops records that a worker has not read: it stops until that is accepted in writing
+    "remade",  # the topic of triggers is deleted and made again: its readers stop until that is accepted
     "broker",  # kill -9 of a broker, which is started again
     "bounce",  # a broker of the cluster is stopped as an operator does, and started again
     "registry",  # the schema registry goes away and comes back
@@ -35,13 +39,15 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 POINTS: tuple[Point, ...] = get_args(Point)
 SINGLE_BROKER: tuple[Kind, ...] = tuple(k for k in KINDS if k != "bounce")
-BRIEF: tuple[Kind, ...] = tuple(k for k in SINGLE_BROKER if k != "train")
-"""What needs neither a cluster nor the processors of the slow path."""
+BRIEF: tuple[Kind, ...] = tuple(k for k in SINGLE_BROKER if k not in ("train", "retention", "remade"))
+"""What needs neither a cluster nor the processors of the slow path, and leaves every record to be counted."""
 CLUSTER: tuple[Kind, ...] = tuple(
     k for k in KINDS if k not in ("registry", "cut", "delay", "half_open", "state_full", "state_read_only")
 )
 DISK: tuple[Kind, ...] = ("disk_full", "disk_read_only", "state_full", "state_read_only")
 """What needs a file system of its own."""
+STATEFUL = ("preprocess-0", "join-0")
+"""Workers with a state to rebuild."""
 STEPPED = ("preprocess-0", "join-0", "infer-0", "infer-1")
 """Workers with enough traffic to come to every step."""
 
@@ -93,6 +99,10 @@ def _fault(chance: random.Random, number: int, kind: Kind, workers: Sequence[str
             target, point, passes = chance.choice(STEPPED), chance.choice(POINTS[:5]), chance.randint(1, 4)
         case "broker" | "bounce":
             target, seconds = str(chance.randint(1, brokers)), chance.uniform(0.0, 2.0)
+        case "rebuild":
+            target, point = chance.choice(STATEFUL), "in_rebuild"
+        case "host":
+            seconds = chance.uniform(2.0, 8.0)
         case "registry" | "disk_full" | "disk_read_only":
             seconds = chance.uniform(0.5, 3.0)
         case "delay" | "half_open":

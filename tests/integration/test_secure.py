@@ -13,6 +13,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from confluent_kafka.admin._acl import AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 import headrace as hr
 from headrace.config import ADMIN, Settings
@@ -27,6 +29,7 @@ from headrace.query.audit.audit import audit
 from headrace.runner.processors import PRINCIPALS, PROCESSORS
 from headrace.runner.recompute import recompute
 from headrace.testing.pipelines import clicks
+from headrace.topics.acls import rules
 from tests.integration.platform import Platform
 from tests.waiting import wait_for
 
@@ -128,6 +131,45 @@ def test_a_right_that_is_missing_ends_a_transaction_with_one_line_and_is_not_tri
         writer.commit()
     writer.abort()
     writer.close()
+
+
+def test_a_right_that_is_taken_stops_a_worker_and_given_back_it_goes_on(platform: Platform) -> None:
+    """Nothing is lost, doubled or dead-lettered for a right that was away for a while."""
+    topic = platform.topics.topic("features")
+    right = [
+        r
+        for r in rules(platform.topics.pipeline, PROCESSORS.values())
+        if (r.principal, r.name) == ("preprocess", topic)
+    ]
+    with platform.running("preprocess-0") as children:
+        platform.push(clicks(0, 50))
+        platform.wait_rows("features", 50)
+        revoke(platform.log, "preprocess", topic)
+        platform.push(clicks(50, 50))
+        assert wait_for(lambda: children["preprocess-0"].poll(), 60, "it stops") == 2
+    said = platform.said("preprocess-0")
+    assert topic in said.splitlines()[-1]
+    platform.log.grant(right)
+    with platform.running("preprocess-1"):
+        rows = platform.wait_rows("features", 100)
+    assert sorted(rows["id"]) == sorted(f"c{i}" for i in range(100))
+    assert platform.rows("dead").height == 0
+
+
+def revoke(log: KafkaLog, principal: str, topic: str) -> None:
+    """Take all rights to a topic away, and wait until the broker no longer tells of them."""
+    every = AclBindingFilter(
+        ResourceType.TOPIC,
+        topic,
+        ResourcePatternType.LITERAL,
+        f"User:{principal}",
+        "*",
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    [deleted] = log._admin.delete_acls([every]).values()
+    assert deleted.result(20)
+    wait_for(lambda: not log._admin.describe_acls(every).result(20), 20, "the rights are taken away")
 
 
 def test_the_front_door_has_the_least_rights_in_each_room(
