@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from headrace.dead_share import too_many
 from headrace.governance.catalog import published, trained_again
 from headrace.kafka.log import read_range
 from headrace.schema.records import DeadLetter
@@ -15,8 +16,6 @@ INPUTS = {"preprocess": "raw", "infer": "features", "join": "labels"}
 """Processor -> the topic whose records it gives results or dead letters for."""
 LOOK = 2_000
 """Last offsets of a partition that are looked at."""
-MANY, FEW = 0.05, 20
-"""Share of dead letters from which on it is told, and records below which a share says nothing."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def _dead(topics: PipelineTopics, letters: list[DeadLetter], processor: str, nam
     ends = {p: committed.get(topics.tp(name, p), end) for p, end in topics.log.high_watermarks(mine[0].topic).items()}
     recent = [letter for letter in mine if letter.offset >= ends.get(letter.partition, 0) - LOOK]
     records = sum(min(end, LOOK) for end in ends.values())
-    if records < FEW or len(recent) < MANY * records:
+    if not too_many(len(recent), records):
         return None
     code = Counter(letter.code for letter in recent).most_common(1)[0][0]
     reason = next(letter.reason for letter in reversed(recent) if letter.code == code)

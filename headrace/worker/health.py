@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from headrace.dead_share import too_many
 from headrace.worker.status import LoopStatus
 from headrace.worker.time_limit import dump
 
@@ -22,10 +23,6 @@ SLOW_S = 120.0
 """Seconds after which the log says where it stands."""
 GRACE_S = 10.0
 """Seconds that records may wait before /health speaks of it: a swap, a start."""
-MANY = 0.1
-"""Share of dead letters among the last records above which /health says so."""
-FEW = 20
-"""Records below which a share of them says nothing."""
 STALLED = 70
 """Exit code of a process that was ended because its loop hung."""
 TURN_S = 1.0
@@ -71,7 +68,7 @@ def health(status: LoopStatus) -> dict[str, Any]:
         said = {"status": "starting", "why": ""}
     elif long:
         said = {"status": "waiting", "why": f"{long[0][0]}: {long[0][1].why}"}
-    elif records >= FEW and sum(dead.values()) > MANY * records:
+    elif too_many(sum(dead.values()), records):
         share, code = sum(dead.values()) / records, next(iter(dead))
         why = f"{share:.0%} of the last {records:,} records became dead letters, most of them {code}"
         said = {"status": "failing", "why": f"{why}: see `headrace dead list PIPELINE`"}

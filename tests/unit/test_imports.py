@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-BASE = {"errors", "config", "launch", "progress", "keys", "warm", "lazy", "folders"}
+BASE = {"errors", "config", "launch", "progress", "keys", "warm", "lazy", "folders", "dead_share"}
 CODEC = {*BASE, "schema", "codec"}
 TOPICS = {*CODEC, "declare", "kafka", "topics"}
 MODELS = {*TOPICS, "governance", "models"}
@@ -19,6 +19,7 @@ INSIDE = {
     "config": {"errors"},
     "launch": set[str](),
     "lazy": set[str](),
+    "dead_share": set[str](),
     "folders": set[str](),
     "warm": {"launch"},
     "progress": set[str](),
@@ -28,7 +29,7 @@ INSIDE = {
     "declare": {"codec", "config", "errors"},
     "kafka": {"codec", "config", "errors"},
     "topics": TOPICS,
-    "worker": {"errors", "kafka"},
+    "worker": {"dead_share", "errors", "kafka"},
     "governance": TOPICS,
     "models": MODELS,
     "query": {*MODELS, "query"},
