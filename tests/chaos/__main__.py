@@ -60,8 +60,8 @@ def _table(result: Result) -> Table:
     plain = result.plain()
     title = (
         f"seed {result.seed}, {result.brokers} broker(s), transport {result.transport}: "
-        f"{sum(result.faults.values())} faults, {result.records:,} raw records, {result.shared:,} of a shared producer, "
-        f"{result.answers:,} features, "
+        f"{sum(result.faults.values())} faults, {result.records:,} raw records, {result.shared:,} of them of a shared "
+        f"producer, {result.answers:,} features, "
         f"{len(result.violations)} violations; recovery p50 {plain['recovery_p50_s']} s, "
         f"max {plain['recovery_max_s']} s; lag zero after {result.lag_zero_s} s"
     )
