@@ -103,7 +103,7 @@ def read_events(pipeline: Pipeline, file: str | Path) -> pl.DataFrame:
     """
     path, options, codec = Path(file), Options(), codec_of(pipeline.raw)
     format = format_of(path)
-    encoder = RowEncoder(codec, form_of(format, options), unknown=lambda _: None)
+    encoder = RowEncoder(codec, form_of(format, options, pipeline.raw), unknown=lambda _: None)
     frames = []
     for batch in read_file(path, format, pipeline.raw, options):
         found = encoder.encode(batch.rows)

@@ -91,7 +91,7 @@ def push_file(
     options = options or Options()
     known = format_of(path, format)
     done = Pushed()
-    form = form_of(known, options)
+    form = form_of(known, options, topics.pipeline.raw)
     encoder = RowEncoder(topics.codec("raw"), form, key=topics.pipeline.key, unknown=done.unknown.add)
     batches = read_file(path, known, topics.pipeline.raw, options)
     target = None if dry_run else _Target(topics, path, again=again)

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from headrace.codec.forms import Form, column_form, json_form, text_form
-from headrace.codec.tree import Field, parse
+from headrace.codec.forms import TIMES, Form, column_form, json_form, text_form
+from headrace.codec.tree import Field, Node, parse
 from headrace.errors import ConfigError
 from headrace.producers.files.batch import Batch, Options
 from headrace.producers.files.text import COMPRESSED, STDIN, opened
@@ -41,11 +41,28 @@ def format_of(path: Path, declared: str | None = None) -> str:
     return found
 
 
-def form_of(format: str, options: Options) -> Form:
-    """What values look like in files of a format."""
+def form_of(format: str, options: Options, schema: dict[str, Any]) -> Form:
+    """What values look like in files of a format.
+
+    Raises:
+        ConfigError: something is declared of a field that is no time of the schema.
+    """
+    times = list(_times(parse(schema)))
+    declared = {*options.clock.formats, *options.clock.units} - {"", *times}
+    if declared:
+        told = f"a format or a unit is declared for {', '.join(sorted(declared))}"
+        raise ConfigError(f"{told}; the times of the schema are {', '.join(times) or 'none'}")
     if format in ("csv", "tsv"):
         return text_form(options.clock)
     return json_form(options.clock) if format in ("jsonl", "ndjson") else column_form(options.clock)
+
+
+def _times(node: Node) -> Iterator[str]:
+    """The paths of a schema's timestamps."""
+    if node.logical in TIMES:
+        yield node.path
+    for f in node.fields:
+        yield from _times(f.node)
 
 
 def read_file(path: Path, format: str, schema: dict[str, Any], options: Options) -> Iterator[Batch]:

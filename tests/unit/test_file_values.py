@@ -222,6 +222,11 @@ def test_formats_units_and_zones_are_what_was_declared(tmp_path: Path, clock: Cl
     assert of_json(tmp_path, MICROS, f'"{text}"', clock=clock) == [found]
 
 
+def test_a_declaration_for_a_field_that_is_no_time_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="declared for att, price; the times of the schema are at, x"):
+        of_csv(tmp_path, MICROS, "x", clock=Clock(formats={"att": ("%Y",)}, units={"price": "s"}))
+
+
 @pytest.mark.parametrize(
     ("more", "explicit_null"),
     [({"default": "app"}, " is missing: it is null, and the schema asks for a string")],
