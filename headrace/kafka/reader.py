@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +17,11 @@ from headrace.kafka.client_errors import Door
 from headrace.kafka.log import Chunk, Position, RebalanceListener, TopicPartition, not_there
 from headrace.kafka.transport import ClientEvent, Transport
 
+log = logging.getLogger("headrace.kafka.reader")
+
 BOUNDS_S = 10.0
+REJOIN_S = 60.0
+"""Seconds without an answer of its group after which a member joins it anew."""
 COMMITTED_S = 30.0
 """Longer than a transaction may stay open: a dead worker's pending commit holds the answer back that long."""
 
@@ -113,9 +119,24 @@ class KafkaGroupReader:
         self._fetcher = transport.fetcher(self._consumer, timed)
         self.metadata: object | None = None
         """Who this member was when it got its partitions; what it commits, it commits as that."""
-        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        self._topics = list(topics)
+        self._unanswered: float | None = None
+        self._join()
+
+    def _join(self) -> None:
+        self._unanswered = time.monotonic()
+        self._consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    def _join_anew(self) -> None:
+        """Leave and join again where the group has not answered for long: seen after a broker was killed, when a
+        coordinator went on waiting for a member that was gone."""
+        if self._unanswered is not None and time.monotonic() - self._unanswered > REJOIN_S:
+            log.warning("no partitions were given to this member for %.0f s: it joins its group anew", REJOIN_S)
+            self._consumer.unsubscribe()
+            self._join()
 
     def poll(self, limit: int, timeout: float) -> list[Chunk]:
+        self._join_anew()
         fetched = self._fetcher.poll(limit, timeout)
         for other in fetched.events:
             if other.error.code() == KafkaError._PARTITION_EOF and other.tp is not None:
@@ -182,12 +203,15 @@ class KafkaGroupReader:
         self._fetcher.pause(tps)
         self.metadata = consumer.consumer_group_metadata()
         self._door.open()
+        self._unanswered = None
         self._listener.on_assigned(tps)
 
     def _revoked(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
+        self._unanswered = time.monotonic()
         self._listener.on_revoked(named(parts))
 
     def _lost(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
+        self._unanswered = time.monotonic()
         self._listener.on_lost(named(parts))
 
 

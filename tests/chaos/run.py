@@ -288,6 +288,7 @@ class Chaos:
         names = [f"{processor}-host{fault.number}" for processor in ("preprocess", "join", "infer")]
         for name in names:
             self._herd.add(name)
+        wait_for(lambda: all('"assigned ' in self._platform.said(n) for n in names), RECOVERY_S, "the host's workers")
         time.sleep(fault.seconds)
         self._herd.lose(names)
 
@@ -451,6 +452,11 @@ class Chaos:
             process.send_signal(signal.SIGUSR1)
         for pid in self._stack.broker_pids:
             os.kill(pid, signal.SIGQUIT)
+        groups = [f"{topics.pipeline.name}.{processor}" for processor in INPUTS]
+        for name, future in log._admin.describe_consumer_groups(groups).items():
+            found = future.result(20)
+            members = ", ".join(f"{m.client_id} {m.member_id}" for m in found.members)
+            self._say(f"{name} is {found.state}: {members}")
         for name in ("raw", "features", "labels", "predictions", "outcomes"):
             ends, bounds = log.high_watermarks(topics.topic(name)), log.bounds(topics.topic(name))
             self._say(f"{name}: high watermarks {ends}, last stable offsets {[b[1] for b in bounds.values()]}")
