@@ -31,7 +31,7 @@ from headrace.codec.tree import Layout, Node
 from headrace.codec.types import polars_schema
 from headrace.codec.wire import HEADER, Code, header
 from headrace.errors import SchemaError
-from headrace.schema.own import full_name
+from headrace.schema.own import full_name, is_own
 from headrace.schema.records import CONTROL_RECORDS, Record
 from headrace.schema.registry import Registry, subject_of
 
@@ -295,15 +295,38 @@ class TopicCodec:
 
     def _found(self, schema_id: int, schema: Any) -> _Writer:
         name = full_name(schema) if isinstance(schema, dict) and "name" in schema else str(schema)
-        if name not in self._names:
+        kind = self._kind_of(name)
+        if kind is None:
             reason = f"schema {schema_id} is a {name}; {self.topic} carries {', '.join(self._names)}"
             return _Writer(Code.WRONG_RECORD, reason=reason)
-        kind = self._names.index(name)
         try:
             program = compile_decoder(schema, self._layouts[kind])
         except SchemaError as e:
-            return _Writer(Code.WRONG_RECORD, reason=f"schema {schema_id} cannot be read as this {name}: {e}")
+            reason = f"schema {schema_id} cannot be read as this {self._names[kind]}: {e}"
+            return _Writer(Code.WRONG_RECORD, reason=reason)
         return _Writer(Code.OK, kind, program, schema)
+
+    def _kind_of(self, name: str) -> int | None:
+        """The record type that a writer's record of this full name is: by name, by alias, or by its name without the
+        namespace (Avro specification, Schema Resolution), if that is one alone.
+
+        Records of headrace itself go by their full names: a user's own ``Metric`` is none of them.
+        """
+        roots = [layout.root for layout in self._layouts]
+        short = name.rpartition(".")[2]
+        for fits in (
+            [root.name == name for root in roots],
+            [name in root.aliases for root in roots],
+            [not is_own(root.name) and short in _short_names(root) for root in roots],
+        ):
+            if fits.count(True) == 1:
+                return fits.index(True)
+        return None
+
+
+def _short_names(root: Node) -> list[str]:
+    """The name and the aliases of a record without their namespaces."""
+    return [name.rpartition(".")[2] for name in (root.name, *root.aliases)]
 
 
 def _distinct(ids: Numbers) -> list[int]:
