@@ -287,7 +287,10 @@ class TopicCodec:
         """What is known of a schema id; remembered, but for one the registry does not know yet."""
         if schema_id in self._writers:
             return self._writers[schema_id]
-        schema = self._registry.schema_of(schema_id)
+        try:
+            schema = self._registry.schema_of(schema_id)
+        except SchemaError as e:
+            return _Writer(Code.WRONG_RECORD, reason=f"schema {schema_id} cannot be read: {e}")
         if schema is None:
             return _Writer(Code.UNKNOWN_SCHEMA, reason=f"the registry knows no schema {schema_id}")
         self._writers[schema_id] = found = self._found(schema_id, schema)

@@ -10,6 +10,7 @@ from typing import Any
 
 from headrace.codec.topic import Decoded, TopicCodec
 from headrace.codec.wire import HEADER, Code, header, schema_id_of
+from headrace.errors import SchemaError
 from headrace.schema.own import full_name
 from headrace.schema.records import DeadLetter
 from headrace.schema.registry import MemoryRegistry, Registry
@@ -64,7 +65,10 @@ def decode_partly(value: bytes | None, registry: Registry) -> Partial:
     if value is None or len(value) < HEADER.size or value[0] != 0:
         return _without_header(value)
     schema_id = schema_id_of(value)
-    schema = registry.schema_of(schema_id)
+    try:
+        schema = registry.schema_of(schema_id)
+    except SchemaError as e:
+        return Partial(f"schema {schema_id}", {}, HEADER.size, "", str(e))
     if schema is None:
         return Partial("", {}, 1, "", f"the registry knows no schema {schema_id}")
     if not isinstance(schema, dict) or schema.get("type") != "record":
