@@ -141,7 +141,7 @@ class _Compiler:
             if not (reader.null_branch >= 0 or reader.kind == "null"):
                 self.emit(ops.REFUSE, None, ops.NO_PLACE, path=writer.path)
             return
-        target = _member(writer, reader) if reader.kind == "union" else reader if _fits(writer, reader) else None
+        target = _member(writer, reader) if reader.kind == "union" else reader if fits(writer, reader) else None
         if target is None:
             self.emit(ops.REFUSE, None, ops.NO_PLACE, path=writer.path)
             return
@@ -212,7 +212,7 @@ class _Compiler:
     def _record(self, writer: Node, reader: Node | None) -> None:
         taken: set[int] = set()
         for f in writer.fields:
-            target = _named(f.name, reader) if reader is not None else None
+            target = named(f.name, reader) if reader is not None else None
             if target is not None:
                 taken.add(id(target))
             self.value(f.node, target.node if target is not None else None)
@@ -258,7 +258,7 @@ def _both(writer: Node, reader: Node) -> str:
     return f"{writer.path} (written as {said(writer)}, read as {said(reader)})"
 
 
-def _fits(writer: Node, reader: Node) -> bool:
+def fits(writer: Node, reader: Node) -> bool:
     """Whether a value of one type can be read as the other (Avro specification, Schema Resolution)."""
     if writer.kind != reader.kind:
         return (writer.kind, reader.kind) in PROMOTED
@@ -268,17 +268,17 @@ def _fits(writer: Node, reader: Node) -> bool:
     if writer.kind in ("array", "map"):
         mine, theirs = writer.fields[-1].node, reader.fields[-1].node
         plain = mine.kind != "union" and mine.null_branch < 0 and theirs.kind != "union" and theirs.null_branch < 0
-        return _fits(mine, theirs) if plain else True
+        return fits(mine, theirs) if plain else True
     return True
 
 
 def _member(writer: Node, reader: Node) -> Node | None:
     """The first branch of the reader's union of the writer's very type, else the first that takes it."""
-    fitting = [f.node for f in reader.fields if _fits(writer, f.node)]
+    fitting = [f.node for f in reader.fields if fits(writer, f.node)]
     same = [n for n in fitting if n.kind == writer.kind]
     return next(iter([*same, *fitting]), None)
 
 
-def _named(name: str, reader: Node) -> Field | None:
+def named(name: str, reader: Node) -> Field | None:
     exact = [f for f in reader.fields if f.name == name]
     return next(iter([*exact, *(f for f in reader.fields if name in f.aliases)]), None)

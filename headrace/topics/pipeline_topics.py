@@ -22,6 +22,7 @@ from headrace.kafka.log import Chunk, Log, Output, TopicPartition, read_all, rea
 from headrace.schema.own import own_schema
 from headrace.schema.records import Record
 from headrace.schema.registry import Registry, subject_of
+from headrace.topics.evolution import refuse_other_values
 from headrace.topics.table import TOPICS
 
 _TAIL = 200
@@ -45,15 +46,21 @@ class PipelineTopics:
         self.registry = registry
         self.codec = cache(self._codec)
 
-    def init(self) -> list[str]:
+    def init(self, *, other_values: bool = False) -> list[str]:
         """Create the topics that are missing and register every schema; safe to repeat.
+
+        Args:
+            other_values: register also a schema after which old values of a field would be read as others by a reader
+                that does not go by the writer's own type.
 
         Returns:
             The topics created.
 
         Raises:
-            SchemaError: a schema is not compatible with what is registered.
+            SchemaError: a schema is not compatible with what is registered, or gives old values another meaning.
         """
+        for name in ("raw", "features", "examples") if not other_values else ():
+            refuse_other_values(self.registry, self.topic(name), TOPICS[name].schemas(self.pipeline)[0])
         schemas = [(self.topic(t.name), schema) for t in TOPICS.values() for schema in t.schemas(self.pipeline)]
         self.registry.register_all([(subject_of(topic, schema), schema) for topic, schema in schemas])
         wanted = {self.topic(t.name): (self.pipeline.partitions if t.keyed else 1, t.config) for t in TOPICS.values()}
