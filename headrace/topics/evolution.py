@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from headrace.codec.changes import Change, changes
 from headrace.errors import SchemaError
 from headrace.schema.own import full_name
 from headrace.schema.registry import Registry, subject_of
+from headrace.topics.parties import Party, readers, writers
 
 Schema = dict[str, Any]
 
@@ -105,3 +106,57 @@ def _before(registry: Registry, topic: str, schema: Schema) -> Schema | None:
         if (found := registry.latest(subject)) is not None:
             return found
     return None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do, in its order. ``blocked``: the declaration is to be mended first, and nothing is registered."""
+
+    what: str
+    blocked: bool = False
+
+
+def steps(found: Sequence[Subject], parties: Iterable[Party], *, other_values: bool = False) -> list[Step]:
+    """What is to be done so that the declared schemas are in use, in which order.
+
+    Args:
+        found: the subjects; those that are registered as declared need nothing.
+        parties: who reads and writes the topics.
+        other_values: whether changes that give old values another meaning are accepted.
+    """
+    parties = list(parties)
+    changed = [s for s in found if s.state != "registered"]
+    blocks = [Step(why, blocked=True) for s in changed for why in _blocks(s, other_values=other_values)]
+    if blocks or not changed:
+        return blocks
+    new = [Step(f"register {s.name}") for s in changed]
+    orders = [Step(_order(s, parties)) for s in changed if s.state == "changed"]
+    return [*new, *orders]
+
+
+def _blocks(subject: Subject, *, other_values: bool) -> Iterator[str]:
+    for c in subject.changes:
+        if c.what == "added" and c.old_records:
+            mend = (
+                "give it a default"
+                if subject.topic.endswith(".raw")
+                else f"name it in the pipeline's added=({c.field!r},): older records then have null there"
+            )
+            yield f"{subject.topic}: field {c.field} is new and has no default, so older records cannot be read: {mend}"
+        elif c.old_records:
+            yield f"{subject.topic}: field {c.field} ({c.old} to {c.new}): {c.old_records}; add a field with a new name"
+        elif c.what == "values" and not other_values:
+            yield (
+                f"{subject.topic}: field {c.field} was {c.old} and is now {c.new}: readers that do not go by the "
+                "writer's own type would read other values; add a field with a new name, or give --other-values"
+            )
+    if subject.objection and not any(c.old_records for c in subject.changes):
+        yield subject.objection
+
+
+def _order(subject: Subject, parties: Sequence[Party]) -> str:
+    short = subject.topic.rpartition(".")[2]
+    reading, writing = (", ".join(find(short, parties)) for find in (readers, writers))
+    if subject.first == "any":
+        return f"{subject.topic}: restart {writing} and {reading} with the new declaration, in any order"
+    return f"{subject.topic}: restart {reading} with the new declaration first, and {writing} after them"

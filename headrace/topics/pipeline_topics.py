@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,9 +23,11 @@ from headrace.kafka.log import Chunk, Log, Output, TopicPartition, read_all, rea
 from headrace.schema.own import own_schema
 from headrace.schema.records import Record
 from headrace.schema.registry import Registry, subject_of
-from headrace.topics.evolution import refuse_other_values
+from headrace.topics.evolution import Subject, refuse_other_values, subjects
 from headrace.topics.table import TOPICS
 
+OWN = ("raw", "features", "examples")
+"""Topics whose first record type is the pipeline's own."""
 _TAIL = 200
 """Last offsets of a partition among which its newest event time is looked for."""
 LONGEST_KEPT = 1_000_000
@@ -59,12 +62,19 @@ class PipelineTopics:
         Raises:
             SchemaError: a schema is not compatible with what is registered, or gives old values another meaning.
         """
-        for name in ("raw", "features", "examples") if not other_values else ():
+        for name in OWN if not other_values else ():
             refuse_other_values(self.registry, self.topic(name), TOPICS[name].schemas(self.pipeline)[0])
         schemas = [(self.topic(t.name), schema) for t in TOPICS.values() for schema in t.schemas(self.pipeline)]
         self.registry.register_all([(subject_of(topic, schema), schema) for topic, schema in schemas])
         wanted = {self.topic(t.name): (self.pipeline.partitions if t.keyed else 1, t.config) for t in TOPICS.values()}
         return self.log.create_topics(wanted)
+
+    def subjects(self, raw: dict[str, Any] | None = None) -> list[Subject]:
+        """The pipeline's own record types, held against the registry; ``raw``: another schema of its events."""
+        declared = {name: TOPICS[name].schemas(self.pipeline)[:1] for name in OWN}
+        if raw is not None:
+            declared["raw"] = [raw]
+        return subjects(self.registry, {self.topic(name): schemas for name, schemas in declared.items()})
 
     def topic(self, name: str) -> str:
         """Full name of a topic, e.g. ``flights.features``."""
