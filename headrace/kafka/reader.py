@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
@@ -52,6 +52,7 @@ class KafkaReader:
         transport: Transport,
         *,
         committed: bool = True,
+        carrying: Collection[str] = (),
     ) -> None:
         conf = {**CONSUMER, **common, "group.id": READER_GROUP}
         if not committed:
@@ -60,6 +61,7 @@ class KafkaReader:
         self._reached = dict(starts)
         self._door = Door()
         self._fetcher = transport.fetcher(self._consumer)
+        self._fetcher.carry_ids(carrying)
         self._fetcher.direct(list(starts))
         self._consumer.assign([KafkaPartition(tp.topic, tp.partition, at) for tp, at in starts.items()])
 
@@ -97,7 +99,13 @@ class KafkaGroupReader:
     """A group member: eager range assignor, committed offsets with metadata, partitions paused when they come."""
 
     def __init__(
-        self, conf: Mapping[str, Any], topics: Sequence[str], listener: RebalanceListener, transport: Transport
+        self,
+        conf: Mapping[str, Any],
+        topics: Sequence[str],
+        listener: RebalanceListener,
+        transport: Transport,
+        *,
+        carrying: Collection[str] = (),
     ) -> None:
         self._consumer = client(Consumer, {**CONSUMER, **conf})
         self._listener = listener
@@ -105,6 +113,7 @@ class KafkaGroupReader:
         self._door = Door()
         self._rewound = False
         self._fetcher = transport.fetcher(self._consumer)
+        self._fetcher.carry_ids(carrying)
         self.metadata: object | None = None
         """Who this member was when it got its partitions; what it commits, it commits as that."""
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)

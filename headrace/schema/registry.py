@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -30,6 +31,7 @@ _NO_SUCH = {40401, 40402, 40403, 40408}
 """The registry's codes for: no such subject, version, schema, and no compatibility set for the subject."""
 _READ_ONLY = 42205
 _UNAUTHORIZED, _FORBIDDEN, _INCOMPATIBLE, _UNPROCESSABLE = 401, 403, 409, 422
+_NO_PAGE = {400, 404, 405}
 _LATER = {408, 425, 429}
 _ENOUGH = {COMPATIBILITY, "FULL_TRANSITIVE"}
 _SETTING = "HEADRACE_REGISTRY or [registry] of headrace.toml"
@@ -59,8 +61,8 @@ class Registry(Protocol):
     def schema_id(self, subject: str, schema: dict[str, Any]) -> int:
         """The id ``schema`` has under ``subject``; SchemaError when it is not registered there."""
 
-    def schema_of(self, schema_id: int) -> dict[str, Any] | None:
-        """The schema with this id, types of other subjects put in; None: the registry knows none.
+    def schema_of(self, schema_id: int | str) -> dict[str, Any] | None:
+        """The schema with this id, or this GUID, types of other subjects put in; None: the registry knows none.
 
         SchemaError where it names a type that the registry does not have.
         """
@@ -99,7 +101,7 @@ class ConfluentRegistry:
             )
         except (ValueError, TypeError, OSError) as e:
             raise ConfigError(f"schema registry property refused: {e} (from {_SETTING})") from None
-        self._by_id: dict[int, dict[str, Any]] = {}
+        self._by_id: dict[int | str, dict[str, Any]] = {}
         self._unknown = UnknownIds()
         self._ids: dict[tuple[str, str], int] = {}
 
@@ -122,12 +124,12 @@ class ConfluentRegistry:
             self._ids[subject, text] = int(found.schema_id or 0)
         return self._ids[subject, text]
 
-    def schema_of(self, schema_id: int) -> dict[str, Any] | None:
+    def schema_of(self, schema_id: int | str) -> dict[str, Any] | None:
         if schema_id in self._by_id:
             return self._by_id[schema_id]
         if (reason := self._unknown.reason(schema_id)) is None:
             self._unknown.spend(self._name)
-            found = self._found(f"for schema {schema_id}", lambda: self._client.get_schema(schema_id))
+            found = self._by_guid(schema_id) if isinstance(schema_id, str) else self._by_number(schema_id)
             try:
                 if found is not None:
                     self._by_id[schema_id] = self._whole(found, ())
@@ -139,6 +141,18 @@ class ConfluentRegistry:
         if reason:
             raise SchemaError(reason)
         return None
+
+    def _by_number(self, schema_id: int) -> Schema | None:
+        return self._found(f"for schema {schema_id}", lambda: self._client.get_schema(schema_id))
+
+    def _by_guid(self, guid: str) -> Schema | None:
+        """The schema of a GUID; a registry that knows none of any says so as one that has no such page."""
+        try:
+            return self._found(f"for schema {guid}", lambda: self._client.get_schema_by_guid(guid))
+        except _Refused as e:
+            if e.status in _NO_PAGE:
+                return None
+            raise
 
     def latest(self, subject: str) -> dict[str, Any] | None:
         found = self._found(f"for the latest version of subject {subject}", lambda: self._version(subject, "latest"))
@@ -280,8 +294,14 @@ class MemoryRegistry:
                 return schema_id
         raise SchemaError(f"subject {subject} does not hold this schema: run `headrace init PIPELINE` first")
 
-    def schema_of(self, schema_id: int) -> dict[str, Any] | None:
+    def guid_of(self, schema_id: int) -> str:
+        """The GUID of a registered schema."""
+        return str(uuid.UUID(int=schema_id))
+
+    def schema_of(self, schema_id: int | str) -> dict[str, Any] | None:
         self._check()
+        if isinstance(schema_id, str):
+            schema_id = uuid.UUID(schema_id).int
         return self._schemas[schema_id - 1] if 0 < schema_id <= len(self._schemas) else None
 
     def latest(self, subject: str) -> dict[str, Any] | None:

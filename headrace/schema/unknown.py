@@ -26,16 +26,16 @@ class UnknownIds:
     """
 
     def __init__(self) -> None:
-        self._until: dict[int, tuple[float, str]] = {}
+        self._until: dict[int | str, tuple[float, str]] = {}
         self._allowed = float(AT_ONCE)
         self._since = monotonic()
 
-    def reason(self, schema_id: int) -> str | None:
+    def reason(self, schema_id: int | str) -> str | None:
         """Why an id is unknown, "" where the registry knows no such id; None: it is to be asked."""
         until, reason = self._until.get(schema_id, (0.0, ""))
         return reason if until > monotonic() else None
 
-    def add(self, schema_id: int, reason: str) -> None:
+    def add(self, schema_id: int | str, reason: str) -> None:
         """Remember an id that was looked up in vain."""
         self._until.pop(schema_id, None)
         while len(self._until) >= MOST:

@@ -48,6 +48,7 @@ class PipelineTopics:
         self.log = log
         self.registry = registry
         self.codec = cache(self._codec)
+        log.carry_ids([self.topic("raw")])  # the one topic that serializers of others write to
 
     def init(self, *, other_values: bool = False) -> list[str]:
         """Create the topics that are missing and register every schema; safe to repeat.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import uuid
 from io import BytesIO
 from typing import Any
 
 import fastavro
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from headrace.codec.column import BytesColumn
+from headrace.codec.framing import with_ids
 from headrace.codec.topic import TopicCodec
-from headrace.codec.wire import Code, header
+from headrace.codec.wire import Code, header, schema_of
 from headrace.schema.own import own_schema
 from headrace.schema.references import inlined
 from headrace.schema.registry import MemoryRegistry
@@ -100,3 +105,31 @@ def test_a_record_of_another_name_or_of_two_that_it_could_be_is_refused(writer: 
     registry = MemoryRegistry()
     records = bodies(registry.register("s", writer), writer, {"a": 5})
     assert TopicCodec("t", readers, registry).decode(records).codes.tolist() == [Code.WRONG_RECORD]
+
+
+def test_a_record_that_names_its_schema_by_guid_is_read_beside_those_that_name_it_by_number() -> None:
+    registry = MemoryRegistry()
+    wide = click(fields=[*FIELDS, {"name": "b", "type": "string"}])
+    ids = [registry.register("s", s) for s in (click(), wide)]
+    numbered = [bodies(ids[0], click(), {"a": i})[0] for i in range(2)]
+    others = [bodies(0, wide, {"a": i, "b": "x"})[0] for i in range(2, 4)]
+    guided = [b"\1" + uuid.UUID(registry.guid_of(ids[1])).bytes + whole[5:] for whole in others]
+    unknown = b"\1" + bytes(15) + b"\x63" + b"\2"
+    found = TopicCodec("t", [click()], registry).decode([numbered[0], guided[0], unknown, numbered[1], guided[1], None])
+    assert found.frame()["a"].to_list() == [0, 2, 1, 3]
+    assert found.codes.tolist() == [0, 0, Code.UNKNOWN_SCHEMA, 0, 0, Code.NULL_VALUE]
+    assert found.reasons[2] == f"the registry knows no schema {uuid.UUID(int=0x63)}"
+    assert [schema_of(v) for v in (numbered[0], unknown, b"\1" + bytes(15), b"\0\0\0\0", b"\2" + bytes(20))] == [
+        (ids[0], 5),
+        (str(uuid.UUID(int=0x63)), 17),
+        None,
+        None,
+        None,
+    ]
+
+
+@given(st.lists(st.tuples(st.none() | st.binary(max_size=5), st.binary(max_size=4)), max_size=6))
+def test_ids_of_headers_are_put_before_values(pairs: list[tuple[bytes | None, bytes]]) -> None:
+    values, ids = (BytesColumn.of([p[i] for p in pairs]) for i in (0, 1))
+    assert with_ids(values, ids).to_list() == [None if v is None else i + v for v, i in pairs]
+    assert with_ids(values[1:], ids[1:]).to_list() == [None if v is None else i + v for v, i in pairs[1:]]

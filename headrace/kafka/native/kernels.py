@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 
 from headrace.codec.compiled import compiled
-from headrace.kafka.native.librdkafka import MESSAGE_DESTROY
+from headrace.kafka.native.librdkafka import HEADER_GET_LAST, MESSAGE_DESTROY, MESSAGE_HEADERS
 
 if TYPE_CHECKING:
     from headrace.codec.column import Octets, Offsets, Valid
@@ -26,6 +26,8 @@ ERROR_32 = 0
 
 address: Any = types.uintp
 _copy: Any = types.ExternalFunction("memcpy", address(address, address, address))
+_headers: Any = types.ExternalFunction(MESSAGE_HEADERS, types.int32(address, address))
+_header: Any = types.ExternalFunction(HEADER_GET_LAST, types.int32(address, address, address, address))
 _destroy: Any = types.ExternalFunction(MESSAGE_DESTROY, types.void(address))
 
 
@@ -35,6 +37,41 @@ def read_messages(pointers: Offsets, words: Words) -> None:
     begin = words.ctypes.data
     for row in range(len(words)):
         _copy(address(begin + row * 8 * WORDS), address(pointers[row]), address(8 * WORDS))
+
+
+@compiled
+def find_header(pointers: Offsets, name: Octets, most: int, starts: Offsets, lengths: Offsets) -> bool:
+    """The last header of a name (its bytes, a zero after them) of each message: where its value is, and its length.
+
+    Length 0 where a message has none, or one of more than ``most`` bytes.
+
+    Returns:
+        Whether a message has one.
+    """
+    some = False
+    found = np.zeros(3, dtype=np.int64)
+    begin = found.ctypes.data
+    for row in range(len(pointers)):
+        lengths[row] = 0
+        if _headers(address(pointers[row]), address(begin)) != 0:
+            continue
+        if _header(address(found[0]), address(name.ctypes.data), address(begin + 8), address(begin + 16)) != 0:
+            continue
+        if found[1] != 0 and 0 < found[2] <= most:
+            starts[row] = found[1]
+            lengths[row] = found[2]
+            some = True
+    return some
+
+
+@compiled
+def copy_headers(starts: Offsets, lengths: Offsets, out: Octets) -> None:
+    """Copy what :func:`find_header` found to ``out``, end to end."""
+    begin = out.ctypes.data
+    for row in range(len(starts)):
+        if lengths[row]:
+            _copy(address(begin), address(starts[row]), address(lengths[row]))
+            begin += lengths[row]
 
 
 @compiled

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from headrace.codec.topic import Decoded, TopicCodec
-from headrace.codec.wire import HEADER, Code, header, schema_id_of
+from headrace.codec.wire import HEADER, Code, header, schema_of
 from headrace.errors import SchemaError
 from headrace.schema.own import full_name
 from headrace.schema.records import DeadLetter
@@ -62,9 +62,11 @@ def readable(value: object) -> str:
 
 def decode_partly(value: bytes | None, registry: Registry) -> Partial:
     """Decode a record field by field, with the platform's own bounded decoder, until one fails."""
-    if value is None or len(value) < HEADER.size or value[0] != 0:
+    framed = schema_of(value or b"")
+    if value is None or framed is None:
         return _without_header(value)
-    schema_id = schema_id_of(value)
+    schema_id, begin = framed
+    value = header(0) + value[begin:]
     try:
         schema = registry.schema_of(schema_id)
     except SchemaError as e:
