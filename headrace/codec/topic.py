@@ -302,6 +302,8 @@ class TopicCodec:
         except SchemaError as e:
             return _Writer(Code.WRONG_RECORD, reason=f"schema {schema_id} cannot be read: {e}")
         if schema is None:
+            if isinstance(schema_id, str):  # any bytes after a 1 look like a GUID
+                return _Writer(Code.WRONG_MAGIC, reason=f"the first byte is 1, and no schema has the GUID {schema_id}")
             return _Writer(Code.UNKNOWN_SCHEMA, reason=f"the registry knows no schema {schema_id}")
         self._writers[schema_id] = found = self._found(schema_id, schema)
         return found

@@ -117,8 +117,8 @@ def test_a_record_that_names_its_schema_by_guid_is_read_beside_those_that_name_i
     unknown = b"\1" + bytes(15) + b"\x63" + b"\2"
     found = TopicCodec("t", [click()], registry).decode([numbered[0], guided[0], unknown, numbered[1], guided[1], None])
     assert found.frame()["a"].to_list() == [0, 2, 1, 3]
-    assert found.codes.tolist() == [0, 0, Code.UNKNOWN_SCHEMA, 0, 0, Code.NULL_VALUE]
-    assert found.reasons[2] == f"the registry knows no schema {uuid.UUID(int=0x63)}"
+    assert found.codes.tolist() == [0, 0, Code.WRONG_MAGIC, 0, 0, Code.NULL_VALUE]
+    assert found.reasons[2] == f"the first byte is 1, and no schema has the GUID {uuid.UUID(int=0x63)}"
     assert [schema_of(v) for v in (numbered[0], unknown, b"\1" + bytes(15), b"\0\0\0\0", b"\2" + bytes(20))] == [
         (ids[0], 5),
         (str(uuid.UUID(int=0x63)), 17),

@@ -49,6 +49,8 @@ class NativeFetcher:
 
     def carry_ids(self, topics: Collection[str]) -> None:
         self._carrying = topics
+        if topics:  # compiled, or loaded, before the first record
+            kernels.find_header(self._pointers[:0], _ID_HEADER, LONGEST_ID, *np.zeros((2, 0), dtype=np.int64))
 
     def direct(self, tps: Sequence[TopicPartition]) -> None:
         self._release()

@@ -66,6 +66,7 @@ def decode_partly(value: bytes | None, registry: Registry) -> Partial:
     if value is None or framed is None:
         return _without_header(value)
     schema_id, begin = framed
+    longer = begin - HEADER.size
     value = header(0) + value[begin:]
     try:
         schema = registry.schema_of(schema_id)
@@ -80,7 +81,7 @@ def decode_partly(value: bytes | None, registry: Registry) -> Partial:
     if whole.codes[0] == Code.OK:
         return Partial(name, _row(whole), None, "", "")
     fields = schema["fields"]
-    failed_at = int(whole.error_at[0])
+    failed_at = int(whole.error_at[0]) + (longer if whole.error_at[0] >= 0 else 0)
     for count in range(len(fields), -1, -1):
         row = _first(schema | {"fields": fields[:count]}, value)
         if row is not None:
