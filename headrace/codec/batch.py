@@ -8,7 +8,8 @@ import numpy as np
 
 from headrace.codec import ops
 from headrace.codec.column import BytesColumn, Octets, gather, read_only
-from headrace.codec.decode_kernel import MADE, decode
+from headrace.codec.decimal_kernel import MADE
+from headrace.codec.decode_kernel import decode
 from headrace.codec.decoder import Program
 from headrace.codec.tree import Layout, Node
 

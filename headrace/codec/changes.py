@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from headrace.codec.decoder import fits, named
@@ -71,16 +71,23 @@ def _records(old: Node, new: Node) -> Iterator[Change]:
 
 
 def _values(old: Node, new: Node) -> Iterator[Change]:
-    if old.kind != new.kind or "union" in (old.kind, new.kind) or (old.null_branch < 0) != (new.null_branch < 0):
+    if "union" in (old.kind, new.kind) or (old.null_branch < 0) != (new.null_branch < 0):
         if _shown(old) != _shown(new):
             yield Change(new.path, "type", _shown(old), _shown(new), _unread(old, new), _unread(new, old))
-            return
+        for mine, theirs in _read_as(old, new):
+            yield from (c for c in _present(mine, theirs) if c.what == "values")
+    else:
+        yield from _present(old, new)
+
+
+def _present(old: Node, new: Node) -> Iterator[Change]:
+    """The changes of a type, apart from whether it may be null."""
     match new.kind:
-        case "record":
+        case "record" if old.kind == "record":
             yield from _records(old, new)
-        case "array" | "map":
+        case "array" | "map" if old.kind == new.kind:
             yield from _values(old.fields[-1].node, new.fields[-1].node)
-        case "enum" if old.symbols != new.symbols:
+        case "enum" if old.kind == "enum" and old.symbols != new.symbols:
             lost, gained = (set(a.symbols) - set(b.symbols) for a, b in ((old, new), (new, old)))
             yield Change(
                 new.path,
@@ -90,12 +97,22 @@ def _values(old: Node, new: Node) -> Iterator[Change]:
                 f"it does not have {', '.join(sorted(lost))}" if lost and new.default_symbol is None else "",
                 f"it does not have {', '.join(sorted(gained))}" if gained and old.default_symbol is None else "",
             )
-        case "fixed" if old.size != new.size:
+        case _ if _otherwise(old, new):
+            yield Change(new.path, "values", said(old), said(new), _unread(old, new), _unread(new, old))
+        case _ if (old.kind, old.size, said(old)) != (new.kind, new.size, said(new)):
             yield Change(new.path, "type", _shown(old), _shown(new), _unread(old, new), _unread(new, old))
-    if _otherwise(old, new):
-        yield Change(new.path, "values", said(old), said(new), _unread(old, new), _unread(new, old))
-    elif old.declared != new.declared or (old.precision, old.scale) != (new.precision, new.scale):
-        yield Change(new.path, "type", said(old), said(new))
+
+
+def _read_as(old: Node, new: Node) -> Iterator[tuple[Node, Node]]:
+    """Each branch of the old type but null, and the new one's branch that its values are read as."""
+    for mine in _branches(old):
+        taking = [b for b in _branches(new) if fits(mine, b)]
+        if taking:
+            yield mine, next((b for b in taking if b.kind == mine.kind), taking[0])
+
+
+def _branches(node: Node) -> list[Node]:
+    return [f.node for f in node.fields] if node.kind == "union" else [replace(node, null_branch=-1)]
 
 
 def _otherwise(old: Node, new: Node) -> bool:
@@ -107,8 +124,8 @@ def _otherwise(old: Node, new: Node) -> bool:
 
 def _unread(writer: Node, reader: Node) -> str:
     """Why a reader's type does not take every value of a writer's; "": it does."""
-    branches = [f.node for f in reader.fields] if reader.kind == "union" else [reader]
-    for mine in [f.node for f in writer.fields] if writer.kind == "union" else [writer]:
+    branches = _branches(reader)
+    for mine in _branches(writer):
         taking = [b for b in branches if fits(mine, b)]
         if not taking:
             return f"{said(mine)} is not read as {' or '.join(map(said, branches))}"

@@ -77,7 +77,7 @@ def _more(limbs: Any, times: int, plus: int) -> bool:
         carry += limbs[i] * np.uint64(times)
         limbs[i] = carry & np.uint64(0xFFFFFFFF)
         carry >>= _HALF
-    return carry != 0
+    return bool(carry != 0)
 
 
 @compiled
@@ -88,7 +88,7 @@ def _tenth(limbs: Any) -> bool:
         left = (left << _HALF) | limbs[i]
         limbs[i] = left // np.uint64(10)
         left %= np.uint64(10)
-    return left != 0
+    return bool(left != 0)
 
 
 @compiled

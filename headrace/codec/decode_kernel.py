@@ -369,9 +369,7 @@ def decode(
                 if length > end - at:
                     error = ops.TOO_LONG if program[pc, ops.B] < 0 else ops.TRUNCATED
                     break
-                begin, size, error = decimal(
-                    data, at, at + length, program[pc, ops.A], program[pc, ops.C], making, new
-                )
+                begin, size, error = decimal(data, at, at + length, program[pc, ops.A], program[pc, ops.C], making, new)
                 if error:
                     break
                 if program[pc, ops.A]:

@@ -38,8 +38,10 @@ def _value(node: Node, default: Any) -> bytes:
         return _present(node, default)
     if default is None and node.null_branch >= 0:
         return whole(node.null_branch)
-    branches = [(node.branch, node)] if node.kind != "union" else list(
-        zip(node.branches, (f.node for f in node.fields), strict=True)
+    branches = (
+        [(node.branch, node)]
+        if node.kind != "union"
+        else list(zip(node.branches, (f.node for f in node.fields), strict=True))
     )
     refusals = []
     for index, branch in branches:

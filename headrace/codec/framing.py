@@ -1,7 +1,7 @@
 """Schema ids that records carry in a Kafka header, as newer Confluent serializers write them: put before the values.
 
-A value then begins as if its serializer had put the id there: with a 1 and the schema's GUID (16 bytes), or with a 0 and
-its number. So one form reaches the codec, the dead letters, and whoever writes a value again.
+A value then begins as if its serializer had put the id there: with a 1 and the schema's GUID (16 bytes), or with a 0
+and its number. So one form reaches the codec, the dead letters, and whoever writes a value again.
 """
 
 from __future__ import annotations

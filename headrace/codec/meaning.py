@@ -1,4 +1,4 @@
-"""What a value of the writer's logical type is in the reader's: the same, another unit or scale of it, or another thing.
+"""What a value of the writer's logical type is to the reader: the same, another unit or scale of it, or another thing.
 
 Avro lets a reader take a value by the type beneath and pass over the logical type. Where both schemas declare one, that
 would turn milliseconds into microseconds and a price into a tenth of it; so such values are converted, exactly, or

@@ -194,7 +194,11 @@ def _logical(node: Node, schema: Schema) -> Node:
     logical = schema.get("logicalType", "")
     precision, scale = int(schema.get("precision", 0)), int(schema.get("scale", 0))
     carried = logical in CARRIED.get(node.kind, ())
-    if not carried and any(logical in kinds for kinds in CARRIED.values()) and (node.kind, logical) != ("fixed", "uuid"):
+    if (
+        not carried
+        and any(logical in kinds for kinds in CARRIED.values())
+        and (node.kind, logical) != ("fixed", "uuid")
+    ):
         return node  # no logical type of this type: to be ignored (Avro specification, Logical Types)
     if not carried:
         return replace(node, declared=logical or node.declared)

@@ -133,7 +133,10 @@ class _Compiler:
         return scalar_encoder(node)
 
     def _record(self, node: Node) -> Encode:
-        parts = [_Part(f.name, self.encoder(f.node), default_bytes(f) if f.has_default else _absent(f.node), f.node) for f in node.fields]
+        parts = [
+            _Part(f.name, self.encoder(f.node), default_bytes(f) if f.has_default else _absent(f.node), f.node)
+            for f in node.fields
+        ]
         fields = [(p.name, p.encode) for p in parts]
         names = {p.name for p in parts}
         unknown = self._unknown

@@ -166,7 +166,9 @@ class ConfluentRegistry:
         given = Schema(json.dumps(schema), "AVRO")
         what = f"whether it would take a schema of subject {subject}"
         try:
-            taken = self._found(what, lambda: self._client.test_compatibility_all_versions(subject, given, verbose=True))
+            taken = self._found(
+                what, lambda: self._client.test_compatibility_all_versions(subject, given, verbose=True)
+            )
         except SchemaError as e:
             return str(e)
         return "" if taken or taken is None else f"{self._name}: it is not compatible with those registered before"

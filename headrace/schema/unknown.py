@@ -1,4 +1,4 @@
-"""Schema ids that a registry does not know. Damaged records have any id: a flood of them must not become one of calls."""
+"""Schema ids that a registry does not know. Damaged records have any id: a flood of them must be none of calls."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from headrace.codec.changes import Change, changes
 from headrace.errors import SchemaError
 from headrace.schema.own import full_name
 from headrace.schema.registry import Registry, subject_of
-from headrace.topics.parties import Party, readers, writers
+from headrace.topics.parties import PEOPLE, Party, readers, writers
 
 Schema = dict[str, Any]
 
@@ -124,7 +124,7 @@ def steps(found: Sequence[Subject], parties: Iterable[Party], *, other_values: b
         parties: who reads and writes the topics.
         other_values: whether changes that give old values another meaning are accepted.
     """
-    parties = list(parties)
+    parties = [p for p in parties if p is not PEOPLE]
     changed = [s for s in found if s.state != "registered"]
     blocks = [Step(why, blocked=True) for s in changed for why in _blocks(s, other_values=other_values)]
     if blocks or not changed:

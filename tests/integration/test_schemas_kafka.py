@@ -1,4 +1,4 @@
-"""Schemas as they live, on the real stack: several writers at once, types of other subjects, ids in headers, new columns."""
+"""Schemas as they live, on the real stack: several writers, types of other subjects, ids in headers, new columns."""
 
 from __future__ import annotations
 
@@ -16,25 +16,21 @@ import polars as pl
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from headrace.codec.topic import TopicCodec
 from headrace.codec.wire import header
 from headrace.config import Settings
 from headrace.declare.pipeline import Pipeline
 from headrace.errors import SchemaError
-from headrace.kafka.cluster import KafkaLog
-from headrace.kafka.log import TopicPartition, read_all
+from headrace.kafka.log import read_all
 from headrace.schema.records import DeadLetter
-from headrace.schema.registry import ConfluentRegistry
-from headrace.testing.pipelines import RAW, clicks, features, toy
+from headrace.testing.pipelines import RAW, clicks, features
 from headrace.topics.evolution import steps
 from headrace.topics.pipeline_topics import PipelineTopics
 from tests.contract.members import TRANSPORTS, kafka_log
 from tests.integration.platform import Platform
-from tests.waiting import wait_for
 
-WIDER: dict[str, Any] = {**RAW, "fields": [*RAW["fields"], {"name": "via", "type": "string", "default": "old"}]}  # type: ignore[misc]
+WIDER: dict[str, Any] = {**RAW, "fields": [*RAW["fields"], {"name": "via", "type": "string", "default": "old"}]}
 COMING_SOON = 50
 
 
@@ -44,7 +40,9 @@ def platform(unique: Callable[[str], str], settings: Settings, tmp_path: Path) -
 
 
 def letters(platform: Platform) -> list[DeadLetter]:
-    found = (r for c in read_all(platform.log, platform.topics.topic("dead")) for _, r in platform.topics.control_records(c))
+    found = (
+        r for c in read_all(platform.log, platform.topics.topic("dead")) for _, r in platform.topics.control_records(c)
+    )
     return [r for r in found if isinstance(r, DeadLetter)]
 
 
@@ -78,7 +76,7 @@ def test_types_of_other_subjects_are_read_and_one_that_names_a_guid_is_a_dead_le
     client = SchemaRegistryClient({"url": platform.settings.registry_url})
     place = {"type": "record", "name": "Place", "namespace": "acme", "fields": [{"name": "city", "type": "string"}]}
     address = {"type": "record", "name": "Address", "namespace": "acme", "fields": [{"name": "at", "type": "Place"}]}
-    writer = {**RAW, "fields": [*RAW["fields"], {"name": "home", "type": ["null", "acme.Address"], "default": None}]}  # type: ignore[misc]
+    writer = {**RAW, "fields": [*RAW["fields"], {"name": "home", "type": ["null", "acme.Address"], "default": None}]}
     name = topics.pipeline.name
     client.register_schema(f"{name}-place", Schema(str_of(place), "AVRO"))
     refers = SchemaReference("acme.Place", f"{name}-place", 1)
@@ -108,7 +106,7 @@ def test_an_id_that_comes_in_a_header_is_put_before_its_value(
     log.create_topics({topic: (1, {}), f"{topic}-other": (1, {})})
     log.carry_ids([topic])
     guid = b"\1" + uuid.uuid4().bytes
-    sent: list[tuple[bytes | None, list[tuple[str, bytes | None]]]] = [
+    sent: list[tuple[bytes | None, list[tuple[str, str | bytes | None]]]] = [
         (b"plain", []),
         (b"body", [("trace", b"x"), ("__value_schema_id", guid)]),
         (b"", [("__value_schema_id", header(7))]),
@@ -173,11 +171,29 @@ def test_a_features_schema_gains_a_column(platform: Platform) -> None:
     assert [s.state for s in new.subjects()] == ["registered", "changed", "changed"]
     new.init()
     assert [s.state for s in new.subjects()] == ["registered"] * 3
-    rows = [r for c in read_all(new.log, new.topic("features")) for r in new.codec("features").decode(c.values).frame()["ratio"]]
+    rows = [
+        r
+        for c in read_all(new.log, new.topic("features"))
+        for r in new.codec("features").decode(c.values).frame()["ratio"]
+    ]
     assert rows == [None] * 30
     old_codec = old.codec("features")
-    [written] = new.codec("features").encode(
-        pl.DataFrame({"id": ["x"], "key": ["k"], "event_time": [clicks(0, 1)["at"][0]], "raw_offset": [0], "price": [1.0], "seen_10m": [1], "ratio": [2.0]})
-    ).to_list()
+    [written] = (
+        new.codec("features")
+        .encode(
+            pl.DataFrame(
+                {
+                    "id": ["x"],
+                    "key": ["k"],
+                    "event_time": [clicks(0, 1)["at"][0]],
+                    "raw_offset": [0],
+                    "price": [1.0],
+                    "seen_10m": [1],
+                    "ratio": [2.0],
+                }
+            )
+        )
+        .to_list()
+    )
     assert old_codec.decode([written]).frame()["price"].to_list() == [1.0]
     assert new.codec("features").decode([written]).matrix(["ratio", "price"]).tolist() == [[2.0, 1.0]]

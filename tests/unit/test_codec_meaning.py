@@ -61,7 +61,9 @@ def twos(n: int, size: int | None = None) -> bytes:
 
 
 @pytest.mark.parametrize("family", ["time", "timestamp", "local-timestamp"])
-@pytest.mark.parametrize("units", [("millis", "micros"), ("micros", "millis"), ("nanos", "micros"), ("micros", "nanos")])
+@pytest.mark.parametrize(
+    "units", [("millis", "micros"), ("micros", "millis"), ("nanos", "micros"), ("micros", "nanos")]
+)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-(10**6), 10**6).map(lambda n: n * 1000), max_size=9))
 def test_a_time_of_another_unit_is_the_same_moment_or_is_refused(
     family: str, units: tuple[str, str], values: list[int]
@@ -148,7 +150,12 @@ def test_a_value_that_means_something_else_is_refused(writer: Any, reader: Any, 
         (MILLIS, "long", 7, 7),
         (MILLIS, "double", 7, 7.0),
         (["null", MILLIS], ["null", MICROS], 7, EPOCH + timedelta(milliseconds=7)),
-        ({"type": "array", "items": MILLIS}, {"type": "array", "items": MICROS}, [7], [EPOCH + timedelta(milliseconds=7)]),
+        (
+            {"type": "array", "items": MILLIS},
+            {"type": "array", "items": MICROS},
+            [7],
+            [EPOCH + timedelta(milliseconds=7)],
+        ),
         (logical("string", "uuid"), "string", "x", "x"),
         ("bytes", decimal(9, 2), twos(-5), Decimal("-0.05")),
         (decimal(9, 2), "bytes", twos(-5), twos(-5)),
@@ -163,10 +170,28 @@ def test_a_value_is_what_the_writer_meant(writer: Any, reader: Any, value: Any, 
 
 
 @pytest.mark.parametrize(("reader", "exact"), [("double", 53), ("float", 24)])
-@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.sampled_from([s * 2**k + d for k in (24, 53, 62, 63) for s in (-1, 1) for d in (-1, 0, 1) if -(2**63) <= s * 2**k + d < 2**63]), max_size=8))
+@given(
+    st.lists(
+        st.integers(-(2**63), 2**63 - 1)
+        | st.sampled_from(
+            [
+                s * 2**k + d
+                for k in (24, 53, 62, 63)
+                for s in (-1, 1)
+                for d in (-1, 0, 1)
+                if -(2**63) <= s * 2**k + d < 2**63
+            ]
+        ),
+        max_size=8,
+    )
+)
 def test_a_whole_number_that_the_reader_would_round_is_refused(reader: str, exact: int, values: list[int]) -> None:
     found = decoded("long", reader, values)
-    held = [n for n in values if (abs(n) >> max(0, abs(n).bit_length() - exact)) << max(0, abs(n).bit_length() - exact) == abs(n)]
+    held = [
+        n
+        for n in values
+        if (abs(n) >> max(0, abs(n).bit_length() - exact)) << max(0, abs(n).bit_length() - exact) == abs(n)
+    ]
     assert [int(v) for v in found.frame()["v"].to_list()] == held
     assert len(found.reasons) == len(values) - len(held)
 
