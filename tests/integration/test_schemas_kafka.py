@@ -114,6 +114,10 @@ def test_an_id_that_comes_in_a_header_is_put_before_its_value(
         (None, [("__value_schema_id", guid)]),
         (b"long", [("__value_schema_id", guid + b"more")]),
         (b"none", [("__value_schema_id", None), ("__key_schema_id", guid)]),
+        (header(7) + b"numbered", []),
+        (header(7) + b"and a body that begins so", [("__value_schema_id", guid)]),
+        *((header(n) + b"numbered", []) for n in range(9)),
+        (bytes(5), [("__value_schema_id", guid)]),
     ]
     producer = Producer({"bootstrap.servers": settings.bootstrap})
     for name in (topic, f"{topic}-other"):
@@ -121,6 +125,8 @@ def test_an_id_that_comes_in_a_header_is_put_before_its_value(
             producer.produce(name, value, partition=0, headers=headers)
     producer.flush()
     wanted = [b"plain", guid + b"body", header(7), guid + b"last", None, b"long", b"none"]
+    wanted += [header(7) + b"numbered", guid + header(7) + b"and a body that begins so"]
+    wanted += [*(header(n) + b"numbered" for n in range(9)), guid + bytes(5)]
     assert [v for c in read_all(log, topic) for v in c.values] == wanted
     assert [v for c in read_all(log, f"{topic}-other") for v in c.values] == [v for v, _ in sent]
 

@@ -50,7 +50,7 @@ class NativeFetcher:
     def carry_ids(self, topics: Collection[str]) -> None:
         self._carrying = topics
         if topics:  # compiled, or loaded, before the first record
-            kernels.find_header(self._pointers[:0], _ID_HEADER, LONGEST_ID, *np.zeros((2, 0), dtype=np.int64))
+            _with_ids(self._pointers[:0], BytesColumn.nulls(0))
 
     def direct(self, tps: Sequence[TopicPartition]) -> None:
         self._release()
@@ -148,8 +148,11 @@ def _other(tp: TopicPartition, words: np.ndarray[tuple[int], np.dtype[np.int64]]
 
 def _with_ids(pointers: Pointers, values: BytesColumn) -> BytesColumn:
     starts, lengths = np.zeros((2, len(pointers)), dtype=np.int64)
-    if not kernels.find_header(pointers, _ID_HEADER, LONGEST_ID, starts, lengths):
+    data, begins, _ = values.buffers()
+    asked = (pointers, _ID_HEADER, LONGEST_ID, data, begins)
+    if not kernels.find_header(*asked, False, starts, lengths):
         return values
+    kernels.find_header(*asked, True, starts, lengths)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     ids = np.empty(int(offsets[-1]), dtype=np.uint8)
     kernels.copy_headers(starts, lengths, ids)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WORDS = 9
 PAYLOAD, LENGTH, KEY, KEY_LENGTH, OFFSET = 3, 4, 5, 6, 7
+_PLAIN = 4
+"""Schema ids in front of values that are remembered at a time."""
 ERROR_32 = 0
 """Place of the error, which is 32 bits wide, when a message is seen as 18 words of four bytes."""
 
@@ -40,10 +42,21 @@ def read_messages(pointers: Offsets, words: Words) -> None:
 
 
 @compiled
-def find_header(pointers: Offsets, name: Octets, most: int, starts: Offsets, lengths: Offsets) -> bool:
+def find_header(
+    pointers: Offsets,
+    name: Octets,
+    most: int,
+    data: Octets,
+    offsets: Offsets,
+    every: bool,
+    starts: Offsets,
+    lengths: Offsets,
+) -> bool:
     """The last header of a name (its bytes, a zero after them) of each message: where its value is, and its length.
 
-    Length 0 where a message has none, or one of more than ``most`` bytes.
+    Length 0 where a message has none, or one of more than ``most`` bytes. To ask a message for headers takes as long as
+    to decode one. So, unless ``every`` message is asked, those are not whose value (of ``data`` and ``offsets``)
+    begins with the same schema id as one that was asked in vain.
 
     Returns:
         Whether a message has one.
@@ -51,16 +64,35 @@ def find_header(pointers: Offsets, name: Octets, most: int, starts: Offsets, len
     some = False
     found = np.zeros(3, dtype=np.int64)
     begin = found.ctypes.data
+    plain = np.full(_PLAIN, -1, dtype=np.int64)
+    count = 0
     for row in range(len(pointers)):
         lengths[row] = 0
-        if _headers(address(pointers[row]), address(begin)) != 0:
-            continue
-        if _header(address(found[0]), address(name.ctypes.data), address(begin + 8), address(begin + 16)) != 0:
-            continue
-        if found[1] != 0 and 0 < found[2] <= most:
+        at = np.uint64(offsets[row])
+        schema_id = np.int64(-2)
+        if offsets[row + 1] - offsets[row] >= 5 and data[at] == 0:
+            schema_id = np.int64(0)
+            for k in range(1, 5):
+                schema_id = (schema_id << 8) | np.int64(data[at + np.uint64(k)])
+            known = False
+            for k in range(_PLAIN):
+                known = known or plain[k] == schema_id
+            if known and not every:
+                continue
+        there = _headers(address(pointers[row]), address(begin)) == 0
+        if there:
+            there = (
+                _header(address(found[0]), address(name.ctypes.data), address(begin + 8), address(begin + 16)) == 0
+                and found[1] != 0
+                and 0 < found[2] <= most
+            )
+        if there:
             starts[row] = found[1]
             lengths[row] = found[2]
             some = True
+        elif schema_id >= 0:
+            plain[count % _PLAIN] = schema_id
+            count += 1
     return some
 
 
