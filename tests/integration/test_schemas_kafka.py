@@ -28,10 +28,12 @@ from headrace.testing.pipelines import RAW, clicks, features
 from headrace.topics.evolution import steps
 from headrace.topics.pipeline_topics import PipelineTopics
 from tests.contract.members import TRANSPORTS, kafka_log
-from tests.integration.platform import Platform
+from tests.evolving import FIELDS, WIDER, evolved
+from tests.evolving import REFERENCE as NEW
+from tests.integration.platform import Platform, stop
 
-WIDER: dict[str, Any] = {**RAW, "fields": [*RAW["fields"], {"name": "via", "type": "string", "default": "old"}]}
-COMING_SOON = 50
+A_PUSH = 50
+"""Clicks of one push."""
 
 
 @pytest.fixture
@@ -52,19 +54,35 @@ def body(schema: Mapping[str, Any], row: Mapping[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def test_a_schema_that_changes_there_and_back_while_preprocess_runs_changes_no_row(platform: Platform) -> None:
-    topics, raw = platform.topics, platform.topics.topic("raw")
-    rows = clicks(0, 900, labelled=False)
-    with platform.running("preprocess-0", "preprocess-1"):
-        sender = platform.log.sender("test")
-        for i, part in enumerate(rows.iter_slices(COMING_SOON)):
-            if i == 4:  # the second producer comes while the first one's records are being read
-                topics.registry.register(f"{raw}-Click", WIDER)
-            schema = WIDER if i >= 4 and i % 2 else RAW
-            codec = TopicCodec(raw, [schema], topics.registry)
-            given = part.with_columns(via=pl.lit("new"))
-            sender.send(raw, [u.encode() for u in part["user"]], codec.encode(given))
-            sender.flush()
+def push(platform: Platform, rows: pl.DataFrame, schema: dict[str, Any]) -> None:
+    raw = platform.topics.topic("raw")
+    codec = TopicCodec(raw, [schema], platform.topics.registry)
+    sender = platform.log.sender("test")
+    sender.send(raw, [u.encode() for u in rows["user"]], codec.encode(rows.with_columns(via=pl.lit("new"))))
+    sender.flush()
+
+
+def test_producers_and_workers_change_their_schema_there_and_back_under_load_and_no_row_changes(
+    platform: Platform, settings: Settings, tmp_path: Path
+) -> None:
+    rows = clicks(0, 1200, labelled=False)
+    parts = iter(rows.iter_slices(A_PUSH))
+    with platform.running("preprocess-0", "preprocess-1") as children:
+        for _ in range(4):
+            push(platform, next(parts), RAW)
+        evolved_platform = Platform(platform.topics.pipeline.name, settings, tmp_path, declared=evolved, reference=NEW)
+        for i in range(8):  # the workers that run know the old declaration only
+            push(platform, next(parts), WIDER if i % 2 else RAW)
+        with evolved_platform.running("preprocess-2"):
+            stop(children["preprocess-0"])
+            for i in range(6):  # an old worker and a new one, side by side
+                push(platform, next(parts), WIDER if i % 2 else RAW)
+            stop(children["preprocess-1"])
+            push(platform, next(parts), WIDER)
+            push(platform, next(parts), RAW)
+    with platform.running("preprocess-3"):  # and back
+        for i, part in enumerate(parts):
+            push(platform, part, WIDER if i % 2 else RAW)
         made = platform.wait_rows("features", rows.height)
     assert sorted(made["id"]) == sorted(rows["click_id"])
     assert dict(zip(made["id"], made["price"], strict=True)) == dict(zip(rows["click_id"], rows["price"], strict=True))
@@ -76,7 +94,7 @@ def test_types_of_other_subjects_are_read_and_one_that_names_a_guid_is_a_dead_le
     client = SchemaRegistryClient({"url": platform.settings.registry_url})
     place = {"type": "record", "name": "Place", "namespace": "acme", "fields": [{"name": "city", "type": "string"}]}
     address = {"type": "record", "name": "Address", "namespace": "acme", "fields": [{"name": "at", "type": "Place"}]}
-    writer = {**RAW, "fields": [*RAW["fields"], {"name": "home", "type": ["null", "acme.Address"], "default": None}]}
+    writer = {**RAW, "fields": [*FIELDS, {"name": "home", "type": ["null", "acme.Address"], "default": None}]}
     name = topics.pipeline.name
     client.register_schema(f"{name}-place", Schema(str_of(place), "AVRO"))
     refers = SchemaReference("acme.Place", f"{name}-place", 1)
