@@ -156,7 +156,11 @@ class ConfluentRegistry:
 
     def latest(self, subject: str) -> dict[str, Any] | None:
         found = self._found(f"for the latest version of subject {subject}", lambda: self._version(subject, "latest"))
-        return None if found is None else dict(self._whole(found.schema, ()))
+        try:
+            schema = None if found is None else self._whole(found.schema, ())
+        except SchemaError as e:
+            raise SchemaError(f"the latest schema of subject {subject} cannot be read: {e}") from None
+        return schema if isinstance(schema, dict) else None
 
     def holds(self, subject: str, schema: dict[str, Any]) -> bool:
         given = Schema(json.dumps(schema), "AVRO")
@@ -181,8 +185,10 @@ class ConfluentRegistry:
         """A schema with the types of other subjects that it names put in.
 
         Raises:
-            SchemaError: the registry does not have one of them.
+            SchemaError: the registry does not have one of them, or it is no Avro.
         """
+        if schema.schema_type not in (None, "AVRO"):
+            raise SchemaError(f"it is of type {schema.schema_type}, no Avro")
         others = []
         for reference in schema.references or ():
             key = (str(reference.subject), int(reference.version or 0))

@@ -252,6 +252,28 @@ def test_a_type_that_the_registry_does_not_have_is_told_and_asked_for_again_afte
         assert registry.schema_of(7) is not None
 
 
+@pytest.mark.parametrize(("kind", "text"), [("PROTOBUF", "syntax = 'proto3';"), ("JSON", '{"type": "object"}')])
+def test_a_schema_that_is_no_avro_is_told(kind: str, text: str) -> None:
+    answer = (200, {"schema": text, "schemaType": kind, "id": 7, "version": 1, "subject": "s"})
+    with registry_that_says({"/schemas/ids/7": answer, "/subjects/s": answer}) as (registry, _):
+        with pytest.raises(SchemaError, match=f"^it is of type {kind}, no Avro$"):
+            registry.schema_of(7)
+        with pytest.raises(SchemaError, match=f"^the latest schema of subject s cannot be read: it is of type {kind}"):
+            registry.latest("s")
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_a_registry_that_knows_no_guids_knows_no_schema_of_one(status: int) -> None:
+    guid = "00000000-0000-0000-0000-000000000007"
+    with registry_that_says({"/schemas/guids": (status, "<html>")}) as (registry, asked):
+        assert registry.schema_of(guid) is None
+        assert registry.schema_of(guid) is None
+    assert [request.split("?")[0] for request in asked] == [f"GET /schemas/guids/{guid}"]
+    found = {"schema": json.dumps(SCHEMA), "guid": guid}
+    with registry_that_says({f"/schemas/guids/{guid}": (200, found)}) as (registry, _):
+        assert registry.schema_of(guid) == SCHEMA
+
+
 @pytest.mark.parametrize("level", ["BACKWARD_TRANSITIVE", "NONE"])
 def test_a_registry_that_may_only_be_read_is_enough_where_all_is_right(level: str) -> None:
     read_only = (422, {"error_code": 42205, "message": "Subject s is in read-only mode"})
