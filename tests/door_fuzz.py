@@ -46,6 +46,7 @@ from headrace.testing.memory import in_memory
 from headrace.testing.pipelines import RAW, toy
 
 CODECS = ("null", "deflate", "bzip2", "xz", "snappy", "zstandard")
+BLANKS = ("", "", "", " ", "\t")
 DOORS = ("csv", "jsonl", "parquet", "arrow", "avro", "send")
 Rng = random.Random
 
@@ -386,7 +387,9 @@ def alone_or_together(rng: Rng, form: str, count: int) -> int:
         )
     elif form == "json":
         sources = [
-            ("{" + ",".join(f"{json.dumps(n)}:{_nasty_json(rng, n, nasty)}" for n in names) + "}").encode()
+            (
+                "{" + ",".join(f"{json.dumps(n)}{rng.choice(BLANKS)}:{_nasty_json(rng, n, nasty)}" for n in names) + "}"
+            ).encode()
             for _ in range(count)
         ]
         objects = [as_object(s) for s in sources]
@@ -428,7 +431,22 @@ def _nasty_json(rng: Rng, name: str, nasty: float) -> str:
         return json.dumps(rng.choice(TEXTS))
     if roll < 0.8:
         return json.dumps(rng.choice(NUMBERS))
-    return rng.choice(["null", "[1]", '{"a":1}', "1E3", "1e-400", "-1e-5000", "12345678901234567890123.5", "0.1", "-0"])
+    return rng.choice(
+        [
+            "null",
+            "[1]",
+            '{"a":1}',
+            "1E3",
+            "1e-400",
+            "-1e-5000",
+            "12345678901234567890123.5",
+            "0.1",
+            "-0",
+            "18446744073709551617",
+            "-36893488147419103233",
+            "1e30",
+        ]
+    )
 
 
 def _nasty_column(rng: Rng, name: str, count: int) -> pl.Series:

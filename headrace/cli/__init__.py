@@ -28,6 +28,7 @@ MODULES = {
     "check": ("check",),
     "stack": ("up", "down", "status"),
     "init": ("init",),
+    "schema": ("schema",),
     "topics": ("topics",),
     "show": ("show",),
     "push": ("push",),

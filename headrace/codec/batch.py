@@ -8,6 +8,7 @@ import numpy as np
 
 from headrace.codec import ops
 from headrace.codec.column import BytesColumn, Octets, gather, read_only
+from headrace.codec.decimal_kernel import MADE
 from headrace.codec.decode_kernel import decode
 from headrace.codec.decoder import Program
 from headrace.codec.tree import Layout, Node
@@ -16,6 +17,7 @@ Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 Bools = np.ndarray[tuple[int], np.dtype[np.bool_]]
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Codes = np.ndarray[tuple[int], np.dtype[np.int32]]
+_NOTHING = np.zeros(0, dtype=np.uint8)
 
 
 class Batch:
@@ -41,9 +43,12 @@ class Batch:
         begin_defaults = len(data)
         if program.defaults:
             data = np.concatenate([data, np.frombuffer(program.defaults, dtype=np.uint8)])
+        begin_made = len(data)
         size = int(values.offsets[-1] - values.offsets[0]) if len(values) else 0
         room = np.array([size // n + count * len(program.defaults) for n in program.narrowest], dtype=np.int64)
         room[0] = count
+        if program.made:
+            data = np.concatenate([data, np.zeros(MADE * int(room[program.made].sum()), dtype=np.uint8)])
         columns, flags = np.array(layout.columns, dtype=np.int64), np.array(layout.flags, dtype=np.int64)
         self._bases, cells = _laid_out(room, columns)
         self._flag_bases, flag_count = _laid_out(room, flags)
@@ -60,6 +65,8 @@ class Batch:
             places,
             header,
             begin_defaults,
+            begin_made,
+            data if program.made else _NOTHING,
             program.rows,
             program.tables,
             self._bases,

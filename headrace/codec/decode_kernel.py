@@ -13,9 +13,11 @@ import numpy as np
 from headrace.codec import ops
 from headrace.codec.column import Octets, Offsets
 from headrace.codec.compiled import compiled
+from headrace.codec.decimal_kernel import MADE, decimal
 from headrace.codec.ops import (
     BOOLEAN,
     BYTES,
+    DECIMAL,
     DEFAULT,
     DOUBLE,
     END,
@@ -33,9 +35,11 @@ from headrace.codec.ops import (
     PRESENT,
     REFUSE,
     RETURN,
+    SCALE,
     STRING,
     UNION,
 )
+from headrace.codec.utf8_kernel import is_utf8
 
 if TYPE_CHECKING:
     Ints = Offsets
@@ -65,48 +69,14 @@ def varint(data: Octets, at: int, end: int) -> tuple[int, int, int]:
 
 
 @compiled
-def is_utf8(data: Octets, at: int, end: int) -> bool:
-    """Whether the bytes are UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing over U+10FFFF."""
-    while at < end:
-        byte = data[np.uint64(at)]
-        if byte < 0x80:
-            at += 1
-            continue
-        low, high = 0x80, 0xBF
-        if 0xC2 <= byte <= 0xDF:
-            more = 1
-        elif 0xE0 <= byte <= 0xEF:
-            more = 2
-            if byte == 0xE0:
-                low = 0xA0
-            elif byte == 0xED:
-                high = 0x9F
-        elif 0xF0 <= byte <= 0xF4:
-            more = 3
-            if byte == 0xF0:
-                low = 0x90
-            elif byte == 0xF4:
-                high = 0x8F
-        else:
-            return False
-        if at + more >= end:
-            return False
-        for k in range(1, more + 1):
-            follower = data[np.uint64(at + k)]
-            if follower < low or follower > high:
-                return False
-            low, high = 0x80, 0xBF
-        at += more + 1
-    return True
-
-
-@compiled
 def decode(
     data: Octets,
     offsets: Offsets,
     places: Ints,
     header: int,
     defaults: int,
+    made: int,
+    making: Octets,
     program: Rows,
     tables: Ints,
     bases: Ints,
@@ -125,6 +95,8 @@ def decode(
 
     Args:
         data, offsets: the records' bytes, and where each begins; the bytes of defaults begin at ``defaults``.
+        made, making: the byte at which values that are written anew begin, and the same bytes to write them; empty
+            where the program writes none.
         program, tables: what to do (see :mod:`headrace.codec.ops`).
         bases, flag_bases: where the cells of each column, and the bytes of each flag, begin.
         scopes, flag_scopes, room: the scope of each column and flag; most rows of each scope.
@@ -138,6 +110,7 @@ def decode(
     single_bits = singles.view(np.uint32)
     doubles = np.zeros(1, dtype=np.float64)
     double_bits = doubles.view(np.int64)
+    new = made
     for number in range(len(places)):
         place = np.uint64(places[number])
         start = offsets[place]
@@ -331,7 +304,44 @@ def decode(
                     cells[cell] = double_bits[0]
                 else:
                     singles[0] = np.float32(value)
+                    doubles[0] = np.float64(singles[0])
                     cells[cell] = np.int64(single_bits[0])
+                if doubles[0] == 9223372036854775808.0 or np.int64(doubles[0]) != value:
+                    error = ops.NOT_EXACT
+                    break
+            elif op == SCALE:
+                value, at, error = varint(data, at, end)
+                if error:
+                    break
+                if program[pc, ops.C] and (value < -2147483648 or value > 2147483647):
+                    error = ops.NOT_INT
+                    break
+                times, per = program[pc, ops.A], program[pc, ops.B]
+                most = np.int64(9223372036854775807) // times
+                if value % per != 0 or (times > 1 and (value > most or value < -most)):
+                    error = ops.NOT_EXACT
+                    break
+                cells[cell] = value // per * times
+            elif op == DECIMAL:
+                length = program[pc, ops.B]
+                if length < 0:
+                    length, at, error = varint(data, at, end)
+                    if error:
+                        break
+                    if length < 0:
+                        error = ops.NEGATIVE
+                        break
+                if length > end - at:
+                    error = ops.TOO_LONG if program[pc, ops.B] < 0 else ops.TRUNCATED
+                    break
+                begin, size, error = decimal(data, at, at + length, program[pc, ops.A], program[pc, ops.C], making, new)
+                if error:
+                    break
+                if program[pc, ops.A]:
+                    new += MADE
+                cells[cell] = begin
+                cells[np.uint64(bases[np.uint64(column + 1)]) + cell - np.uint64(bases[np.uint64(column)])] = size
+                at += length
             elif op == DEFAULT:
                 resume_at, resume_end = at, end
                 at = defaults + program[pc, ops.A]

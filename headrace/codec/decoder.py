@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from io import BytesIO
-from typing import Any
 
-import fastavro
 import numpy as np
 
 from headrace.codec import ops
+from headrace.codec.defaults import default_bytes
+from headrace.codec.meaning import Digits, Scaling, conversion, said
 from headrace.codec.tree import Field, Layout, Node, Schema, parse
 from headrace.errors import SchemaError
 
@@ -44,6 +43,7 @@ class Program:
         defaults: Avro bytes of the reader's defaults.
         narrowest: for each scope, the fewest bytes one of its rows takes.
         paths: names of fields, for messages.
+        made: scopes of the decimals that are written anew, in the reader's scale.
     """
 
     rows: np.ndarray[tuple[int, int], np.dtype[np.int64]]
@@ -51,6 +51,7 @@ class Program:
     defaults: bytes
     narrowest: list[int]
     paths: list[str]
+    made: list[int]
 
 
 def compile_decoder(writer: Schema, layout: Layout) -> Program:
@@ -81,6 +82,7 @@ class _Compiler:
     defaults: bytearray = field(default_factory=bytearray)
     paths: list[str] = field(default_factory=list)
     narrowest: list[int] = field(default_factory=list)
+    made: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.narrowest = [1] * self.scopes
@@ -88,7 +90,12 @@ class _Compiler:
     def program(self) -> Program:
         rows = np.array(self.rows, dtype=np.int64)
         return Program(
-            rows, np.array(self.tables or [0], dtype=np.int64), bytes(self.defaults), self.narrowest, self.paths
+            rows,
+            np.array(self.tables or [0], dtype=np.int64),
+            bytes(self.defaults),
+            self.narrowest,
+            self.paths,
+            self.made,
         )
 
     def emit(self, op: int, reader: Node | None, a: int = 0, b: int = 0, c: int = 0, path: str = "") -> int:
@@ -134,7 +141,7 @@ class _Compiler:
             if not (reader.null_branch >= 0 or reader.kind == "null"):
                 self.emit(ops.REFUSE, None, ops.NO_PLACE, path=writer.path)
             return
-        target = _member(writer, reader) if reader.kind == "union" else reader if _fits(writer, reader) else None
+        target = _member(writer, reader) if reader.kind == "union" else reader if fits(writer, reader) else None
         if target is None:
             self.emit(ops.REFUSE, None, ops.NO_PLACE, path=writer.path)
             return
@@ -149,6 +156,8 @@ class _Compiler:
     def plain(self, writer: Node, reader: Node | None) -> None:
         """Read a value of a type that is no union and that the reader takes; ``reader`` None: step over it."""
         kind, path = writer.kind, writer.path
+        if reader is not None and self._converted(writer, reader):
+            return
         match kind:
             case "null":
                 return
@@ -165,7 +174,24 @@ class _Compiler:
             case _ if reader is None or reader.kind == kind:
                 self.emit(PLAIN[kind], reader, path=path)
             case _:
-                self.emit(PROMOTED[kind, reader.kind], reader, int(kind == "int"), path=path)
+                self.emit(PROMOTED[kind, reader.kind], reader, int(kind == "int"), path=_both(writer, reader))
+
+    def _converted(self, writer: Node, reader: Node) -> bool:
+        """Read a value whose logical type says that it is not what its bytes are to the reader; whether it is one."""
+        match conversion(writer, reader):
+            case "same":
+                return False
+            case "other":
+                self.emit(ops.REFUSE, None, ops.OTHER_MEANING, path=_both(writer, reader))
+            case Scaling(times, per):
+                self.emit(ops.SCALE, reader, times, per, int(writer.kind == "int"), path=_both(writer, reader))
+            case Digits(more):
+                size = writer.size if writer.kind == "fixed" else -1
+                path = _both(writer, reader) if more else writer.path
+                self.emit(ops.DECIMAL, reader, more, size, reader.precision, path=path)
+                if more:
+                    self.made.append(reader.scope)
+        return True
 
     def _one_more_double(self, reader: Node | None, path: str) -> bool:
         """Read a double along with those before it, where they stand side by side on both sides.
@@ -186,7 +212,7 @@ class _Compiler:
     def _record(self, writer: Node, reader: Node | None) -> None:
         taken: set[int] = set()
         for f in writer.fields:
-            target = _named(f.name, reader) if reader is not None else None
+            target = named(f.name, reader) if reader is not None else None
             if target is not None:
                 taken.add(id(target))
             self.value(f.node, target.node if target is not None else None)
@@ -200,16 +226,10 @@ class _Compiler:
             raise SchemaError(f"field {f.node.path} is not in the writer's schema and has no default")
         if f.default is None and (f.node.null_branch >= 0 or f.node.kind == "null"):
             return
-        # A default is of the union's first branch; latin-1 stands for bytes (Avro specification, Complex Types).
-        schema = f.schema[0] if isinstance(f.schema, list) else f.schema
-        out = BytesIO()
-        try:
-            fastavro.schemaless_writer(out, fastavro.parse_schema(_bare(schema)), _octets(schema, f.default))
-        except Exception as e:  # noqa: BLE001 - fastavro raises almost anything
-            raise SchemaError(f"field {f.node.path}: its default {f.default!r} does not fit its type: {e}") from None
-        self.emit(ops.DEFAULT, None, len(self.defaults), len(out.getvalue()), path=f.node.path)
-        self.defaults += out.getvalue()
-        self._taken(parse(schema, f.node.path), f.node)
+        written = default_bytes(f) or b""
+        self.emit(ops.DEFAULT, None, len(self.defaults), len(written), path=f.node.path)
+        self.defaults += written
+        self.value(f.node, f.node)
         self.emit(ops.RETURN, None, path=f.node.path)
 
     def _enum(self, writer: Node, reader: Node | None) -> None:
@@ -233,7 +253,12 @@ class _Compiler:
         self.rows[again][ops.A] = len(self.rows)
 
 
-def _fits(writer: Node, reader: Node) -> bool:
+def _both(writer: Node, reader: Node) -> str:
+    """A field whose two types differ, for messages."""
+    return f"{writer.path} (written as {said(writer)}, read as {said(reader)})"
+
+
+def fits(writer: Node, reader: Node) -> bool:
     """Whether a value of one type can be read as the other (Avro specification, Schema Resolution)."""
     if writer.kind != reader.kind:
         return (writer.kind, reader.kind) in PROMOTED
@@ -243,39 +268,17 @@ def _fits(writer: Node, reader: Node) -> bool:
     if writer.kind in ("array", "map"):
         mine, theirs = writer.fields[-1].node, reader.fields[-1].node
         plain = mine.kind != "union" and mine.null_branch < 0 and theirs.kind != "union" and theirs.null_branch < 0
-        return _fits(mine, theirs) if plain else True
+        return fits(mine, theirs) if plain else True
     return True
 
 
 def _member(writer: Node, reader: Node) -> Node | None:
     """The first branch of the reader's union of the writer's very type, else the first that takes it."""
-    fitting = [f.node for f in reader.fields if _fits(writer, f.node)]
+    fitting = [f.node for f in reader.fields if fits(writer, f.node)]
     same = [n for n in fitting if n.kind == writer.kind]
     return next(iter([*same, *fitting]), None)
 
 
-def _named(name: str, reader: Node) -> Field | None:
+def named(name: str, reader: Node) -> Field | None:
     exact = [f for f in reader.fields if f.name == name]
     return next(iter([*exact, *(f for f in reader.fields if name in f.aliases)]), None)
-
-
-def _bare(schema: Any) -> Any:
-    """A schema without logical types, whose defaults are of the type beneath."""
-    if isinstance(schema, list):
-        return [_bare(s) for s in schema]
-    if isinstance(schema, dict):
-        return {
-            k: _bare(v) if k in ("type", "items", "values", "fields") else v
-            for k, v in schema.items()
-            if k != "logicalType"
-        }
-    return schema
-
-
-def _octets(schema: Any, default: Any) -> Any:
-    kind = schema["type"] if isinstance(schema, dict) else schema
-    if kind in ("bytes", "fixed") and isinstance(default, str):
-        return default.encode("latin-1")
-    if isinstance(kind, dict):
-        return _octets(kind, default)
-    return default

@@ -11,9 +11,15 @@ from headrace.codec.wire import Code
 Codes = np.ndarray[tuple[int], np.dtype[np.int8]]
 Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
 
+BY_GUID = -1
+"""In the place of a code: the value is whole, and names its schema by a GUID."""
+
 
 def read_headers(values: BytesColumn) -> tuple[Codes, Ids]:
-    """For n values: int8 (n,) codes, OK where there is a whole header, and int64 (n,) schema ids."""
+    """For n values: int8 (n,) codes, OK where there is a whole header, and int64 (n,) schema ids.
+
+    The code is ``BY_GUID`` where the id is a GUID.
+    """
     codes = np.zeros(len(values), dtype=np.int8)
     ids = np.full(len(values), -1, dtype=np.int64)
     _read(read_only(values.data), read_only(values.offsets), codes, ids)
@@ -28,6 +34,8 @@ def _read(data: Octets, offsets: Offsets, codes: Codes, ids: Ids) -> None:
         at = np.uint64(offsets[row])
         if offsets[row + 1] - offsets[row] < 5:
             codes[row] = 2
+        elif data[at] == 1 and offsets[row + 1] - offsets[row] >= 17:
+            codes[row] = -1
         elif data[at] != 0:
             codes[row] = 3
         else:

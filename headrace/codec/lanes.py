@@ -94,9 +94,10 @@ def lane_of_values(node: Node, values: Sequence[Any], clock: Clock) -> Lane | No
     if column is None:
         return None
     lane = lane_of_column(node, column, clock)
-    if lane is not None and float in own and int in kinds:
-        # A whole number may have been rounded on its way into the column.
-        fits = _and(fits, (lane.column.abs() < _exact_below(node)).fill_null(True))
+    if lane is not None and float in own:
+        # A whole number may have been rounded on its way into the column, and one of over 64 bits by the parser.
+        most = _exact_below(node) if int in kinds else 1 << 63
+        fits = _and(fits, (~(lane.column.abs() >= most)).fill_null(True))
     return None if lane is None else Lane(lane.column, _and(fits, lane.fits))
 
 

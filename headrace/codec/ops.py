@@ -35,6 +35,8 @@ DEFAULT: Final = 19  # A: place in the defaults, B: bytes
 RETURN: Final = 20
 BRANCH: Final = 21  # encode: A: byte count of a literal is 1; writes the zigzag of B
 """Encode only."""
+SCALE: Final = 22  # A: times, B: per, C: whether the writer's is an int
+DECIMAL: Final = 23  # A: digits to append (below 0: to take off), B: bytes of a fixed, -1: a length, C: precision
 
 TRUNCATED: Final = 1
 OVERLONG: Final = 2
@@ -47,6 +49,9 @@ NOT_INT: Final = 8
 NOT_UTF8: Final = 9
 NO_PLACE: Final = 10
 TRAILING: Final = 11
+NOT_EXACT: Final = 12
+TOO_MANY_DIGITS: Final = 13
+OTHER_MEANING: Final = 14
 
 SAYS: dict[int, str] = {
     TRUNCATED: "is cut off by the end of the record",
@@ -59,4 +64,7 @@ SAYS: dict[int, str] = {
     NOT_INT: "is no 32-bit integer",
     NOT_UTF8: "is no UTF-8",
     NO_PLACE: "is of a type that the reader's schema does not take",
+    NOT_EXACT: "is no value of the reader's type: it would be rounded, or is too large",
+    TOO_MANY_DIGITS: "has more digits than its type takes",
+    OTHER_MEANING: "means something else to the reader",
 }

@@ -26,12 +26,12 @@ from headrace.codec.column import BytesColumn
 from headrace.codec.decoder import Program, compile_decoder
 from headrace.codec.encoder import Cells, ColumnValues, compile_encoder, fill
 from headrace.codec.frame import fill_from_frame
-from headrace.codec.headers import read_headers
+from headrace.codec.headers import BY_GUID, read_headers
 from headrace.codec.tree import Layout, Node
 from headrace.codec.types import polars_schema
-from headrace.codec.wire import HEADER, Code, header
+from headrace.codec.wire import GUID_HEADER, HEADER, Code, header, schema_of
 from headrace.errors import SchemaError
-from headrace.schema.own import full_name
+from headrace.schema.own import full_name, is_own
 from headrace.schema.records import CONTROL_RECORDS, Record
 from headrace.schema.registry import Registry, subject_of
 
@@ -177,7 +177,7 @@ class TopicCodec:
         self._names = [full_name(s) for s in self.schemas]
         self._layouts = [Layout.of(s) for s in self.schemas]
         self._encoders = [compile_encoder(layout) for layout in self._layouts]
-        self._writers: dict[int, _Writer] = {}
+        self._writers: dict[int | str, _Writer] = {}
         self._ids: dict[int, int] = {}
 
     @cached_property
@@ -207,14 +207,23 @@ class TopicCodec:
                 decoded._refuse(places, code, _HEADER_REASONS[code])
         fine = np.flatnonzero(codes == Code.OK)
         for schema_id in _distinct(ids[fine]):
-            writer = self._writer(schema_id)
-            places = fine[ids[fine] == schema_id]
-            if writer.program is None:
-                decoded._refuse(places, writer.code, writer.reason)
-                continue
-            batch = Batch(writer.program, self._layouts[writer.kind], column, places, HEADER.size)
-            decoded._take(writer.kind, places, batch, column)
+            self._decode_as(schema_id, fine[ids[fine] == schema_id], HEADER.size, column, decoded)
+        if len(fine) < len(column) and (guided := np.flatnonzero(codes == BY_GUID)).size:
+            names = np.array([(schema_of(v or b"") or ("", 0))[0] for v in column[guided]])
+            for guid in np.unique(names).tolist():
+                self._decode_as(guid, guided[names == guid], GUID_HEADER, column, decoded)
         return decoded
+
+    def _decode_as(
+        self, schema_id: int | str, places: Places, header_size: int, column: BytesColumn, decoded: Decoded
+    ) -> None:
+        """Decode the records at ``places``, which are all of one writer's schema."""
+        writer = self._writer(schema_id)
+        if writer.program is None:
+            decoded._refuse(places, writer.code, writer.reason)
+            return
+        batch = Batch(writer.program, self._layouts[writer.kind], column, places, header_size)
+        decoded._take(writer.kind, places, batch, column)
 
     def decode_control(self, value: bytes | None) -> Record:
         """Decode one control record.
@@ -231,12 +240,13 @@ class TopicCodec:
         """Decode control records; in the place of one that is damaged stands the error that says why."""
         decoded = self.decode(values)
         for place, value in enumerate(values):
-            if (reason := decoded.reasons.get(place)) is not None or value is None:
+            framed = schema_of(value or b"")
+            if (reason := decoded.reasons.get(place)) is not None or value is None or framed is None:
                 yield SchemaError(f"{self.topic}: {Code(decoded.codes[place]).label}: {reason}")
                 continue
-            writer = self._writer(HEADER.unpack_from(value)[1])
+            writer = self._writer(framed[0])
             body = BytesIO(value)
-            body.seek(HEADER.size)
+            body.seek(framed[1])
             row = fastavro.schemaless_reader(body, writer.parsed, self._parsed[writer.kind])
             try:
                 yield CONTROL_RECORDS[self.schemas[writer.kind]["name"]].model_validate(row)
@@ -283,27 +293,55 @@ class TopicCodec:
             self._ids[kind] = self._registry.schema_id(subject, self.schemas[kind])
         return self._ids[kind]
 
-    def _writer(self, schema_id: int) -> _Writer:
+    def _writer(self, schema_id: int | str) -> _Writer:
         """What is known of a schema id; remembered, but for one the registry does not know yet."""
         if schema_id in self._writers:
             return self._writers[schema_id]
-        schema = self._registry.schema_of(schema_id)
+        try:
+            schema = self._registry.schema_of(schema_id)
+        except SchemaError as e:
+            return _Writer(Code.WRONG_RECORD, reason=f"schema {schema_id} cannot be read: {e}")
         if schema is None:
+            if isinstance(schema_id, str):  # any bytes after a 1 look like a GUID
+                return _Writer(Code.WRONG_MAGIC, reason=f"the first byte is 1, and no schema has the GUID {schema_id}")
             return _Writer(Code.UNKNOWN_SCHEMA, reason=f"the registry knows no schema {schema_id}")
         self._writers[schema_id] = found = self._found(schema_id, schema)
         return found
 
-    def _found(self, schema_id: int, schema: Any) -> _Writer:
+    def _found(self, schema_id: int | str, schema: Any) -> _Writer:
         name = full_name(schema) if isinstance(schema, dict) and "name" in schema else str(schema)
-        if name not in self._names:
+        kind = self._kind_of(name)
+        if kind is None:
             reason = f"schema {schema_id} is a {name}; {self.topic} carries {', '.join(self._names)}"
             return _Writer(Code.WRONG_RECORD, reason=reason)
-        kind = self._names.index(name)
         try:
             program = compile_decoder(schema, self._layouts[kind])
         except SchemaError as e:
-            return _Writer(Code.WRONG_RECORD, reason=f"schema {schema_id} cannot be read as this {name}: {e}")
+            reason = f"schema {schema_id} cannot be read as this {self._names[kind]}: {e}"
+            return _Writer(Code.WRONG_RECORD, reason=reason)
         return _Writer(Code.OK, kind, program, schema)
+
+    def _kind_of(self, name: str) -> int | None:
+        """The record type that a writer's record of this full name is: by name, by alias, or by its name without the
+        namespace (Avro specification, Schema Resolution), if that is one alone.
+
+        Records of headrace itself go by their full names: a user's own ``Metric`` is none of them.
+        """
+        roots = [layout.root for layout in self._layouts]
+        short = name.rpartition(".")[2]
+        for fits in (
+            [root.name == name for root in roots],
+            [name in root.aliases for root in roots],
+            [not is_own(root.name) and short in _short_names(root) for root in roots],
+        ):
+            if fits.count(True) == 1:
+                return fits.index(True)
+        return None
+
+
+def _short_names(root: Node) -> list[str]:
+    """The name and the aliases of a record without their namespaces."""
+    return [name.rpartition(".")[2] for name in (root.name, *root.aliases)]
 
 
 def _distinct(ids: Numbers) -> list[int]:
@@ -316,5 +354,5 @@ def _distinct(ids: Numbers) -> list[int]:
 _HEADER_REASONS = {
     Code.NULL_VALUE: "the value is null",
     Code.TOO_SHORT: "the value is shorter than a header and a body",
-    Code.WRONG_MAGIC: "the first byte is not 0: this is not Confluent wire format",
+    Code.WRONG_MAGIC: "the first byte is not 0, and no schema id came in a header: this is not Confluent wire format",
 }

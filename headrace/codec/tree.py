@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from headrace.errors import SchemaError
+from headrace.schema.own import full_name
 
 Schema = Any
 Kind = Literal[
@@ -34,6 +35,20 @@ Kind = Literal[
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 NARROWEST = {"null": 0, "float": 4, "double": 8}
 WIDEST = {"null": 0, "boolean": 1, "int": 5, "long": 10, "float": 4, "double": 8}
+CARRIED = {
+    "int": ("date", "time-millis"),
+    "long": (
+        "time-micros",
+        "timestamp-millis",
+        "timestamp-micros",
+        "local-timestamp-millis",
+        "local-timestamp-micros",
+    ),
+    "string": ("uuid",),
+    "bytes": ("decimal",),
+    "fixed": ("decimal",),
+}
+"""Avro type -> the logical types whose values are carried as such."""
 DEEPEST = 30
 """Arrays within arrays that a schema may have."""
 
@@ -45,7 +60,9 @@ class Node:
     Attributes:
         kind: Avro type; an optional one is the type itself with ``null_branch`` set.
         path: where it stands in the record, for messages.
-        logical: its logical type, or "".
+        logical: its logical type, or "" where it has none, or one that is not carried (its values are of the type
+            beneath then).
+        declared: its logical type as the schema has it, carried or not, or "".
         name: full name of a record, enum or fixed.
         aliases: other names of it.
         symbols, default_symbol: of an enum.
@@ -62,6 +79,7 @@ class Node:
     kind: Kind
     path: str
     logical: str = ""
+    declared: str = ""
     name: str = ""
     aliases: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
@@ -127,7 +145,7 @@ class _Parser:
             raise SchemaError(f"{path or 'the schema'}: {schema!r} is no Avro type")
         kind = schema["type"]
         if kind in ("record", "enum", "fixed", "error"):
-            full = _full(schema, space)
+            full = full_name(schema, space)
             self._named[full] = schema
             return self._known(schema, path, full, inside)
         if kind in ("array", "map"):
@@ -173,35 +191,21 @@ class _Parser:
         return Node("union", path, fields=members, branches=others, null_branch=null)
 
 
-def _full(schema: Schema, space: str) -> str:
-    name: str = schema["name"]
-    if "." in name:
-        return name
-    inside = schema.get("namespace", space)
-    return f"{inside}.{name}" if inside else name
-
-
 def _logical(node: Node, schema: Schema) -> Node:
     logical = schema.get("logicalType", "")
     precision, scale = int(schema.get("precision", 0)), int(schema.get("scale", 0))
-    known = {
-        "int": ("date", "time-millis"),
-        "long": (
-            "time-micros",
-            "timestamp-millis",
-            "timestamp-micros",
-            "local-timestamp-millis",
-            "local-timestamp-micros",
-        ),
-        "string": ("uuid",),
-        "bytes": ("decimal",),
-        "fixed": ("decimal",),
-    }
-    if logical not in known.get(node.kind, ()):
-        return node
+    carried = logical in CARRIED.get(node.kind, ())
+    if (
+        not carried
+        and any(logical in kinds for kinds in CARRIED.values())
+        and (node.kind, logical) != ("fixed", "uuid")
+    ):
+        return node  # no logical type of this type: to be ignored (Avro specification, Logical Types)
+    if not carried:
+        return replace(node, declared=logical or node.declared)
     if logical == "decimal" and not 0 < precision <= 38:
         raise SchemaError(f"{node.path}: a decimal has 1 to 38 digits here, not {precision}")
-    return replace(node, logical=logical, precision=precision, scale=scale)
+    return replace(node, logical=logical, declared=logical, precision=precision, scale=scale)
 
 
 @dataclass(eq=False)

@@ -7,7 +7,6 @@ Every value is written exactly, or refused with the path of its field: the table
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from headrace.codec.defaults import END, default_bytes
 from headrace.codec.forms import PYTHON, Form
 from headrace.codec.misfit import Misfit, misfit, missing
 from headrace.codec.numbers import plain
@@ -22,10 +22,6 @@ from headrace.codec.scalars import NATURAL, Encode, scalar_encoder, whole
 from headrace.codec.tree import Field, Node, parse
 from headrace.codec.types import avro_fields
 from headrace.errors import SchemaError
-
-END = b"\0"
-"""After the last block of an array or a map."""
-
 
 Unknown = Callable[[str], None]
 """Told the path of a field that a value has and its record does not."""
@@ -90,7 +86,7 @@ class FieldEncoder(NamedTuple):
 def field_encoders(schema: dict[str, Any], form: Form, unknown: Unknown | None = None) -> dict[str, FieldEncoder]:
     """The encoders of each field of a record, as :func:`form_encoder` puts them together."""
     compiler = _Compiler(form, unknown)
-    return {f.name: FieldEncoder(f.name, compiler.encoder(f.node), _default(f), f.node) for f in parse(schema).fields}
+    return {f.name: FieldEncoder(f.name, compiler.encoder(f.node), _missing(f), f.node) for f in parse(schema).fields}
 
 
 class _Branch(NamedTuple):
@@ -143,7 +139,7 @@ class _Compiler:
         return scalar_encoder(node)
 
     def _record(self, node: Node) -> Encode:
-        parts = [FieldEncoder(f.name, self.encoder(f.node), _default(f), f.node) for f in node.fields]
+        parts = [FieldEncoder(f.name, self.encoder(f.node), _missing(f), f.node) for f in node.fields]
         fields = [(p.name, p.encode) for p in parts]
         names = {p.name for p in parts}
         unknown = self._unknown
@@ -254,40 +250,15 @@ def _field(part: FieldEncoder, value: Mapping[str, Any]) -> bytes:
         raise e.inside(part.name) from None
 
 
+def _missing(f: Field) -> bytes | None:
+    """What stands for a field that a record lacks: its default, or null; None: nothing may."""
+    return default_bytes(f) if f.has_default else _absent(f.node)
+
+
+def _absent(node: Node) -> bytes | None:
+    """What stands for a field that a value lacks and that has no default: null, where it may be null."""
+    return whole(node.null_branch) if node.null_branch >= 0 else None
+
+
 def _not_nested(node: Node, form: Form, value: Any) -> bytes:
     raise misfit(value, node, f"{form.name} has no value of this type; use JSON lines, Parquet or Avro")
-
-
-def _default(f: Field) -> bytes | None:
-    """The bytes of a field's default; None: it has none, and may not be null."""
-    if not f.has_default:
-        return whole(f.node.null_branch) if f.node.null_branch >= 0 else None
-    try:
-        return _Compiler(PYTHON, None).encoder(_bare(f.node))(_from_json(f.node, f.default))
-    except Misfit as e:
-        raise SchemaError(f"the default of field {f.node.path} {e.reason}") from None
-
-
-def _bare(node: Node) -> Node:
-    """A type without its logical types: defaults are of the types beneath (Avro specification, Complex Types)."""
-    return replace(node, logical="", fields=[replace(f, node=_bare(f.node)) for f in node.fields])
-
-
-def _from_json(node: Node, default: Any) -> Any:
-    """A default as JSON has it, as the value it stands for: bytes are text in latin-1 there."""
-    if node.kind in ("bytes", "fixed") and isinstance(default, str):
-        return default.encode("latin-1")
-    if node.kind == "record" and isinstance(default, dict):
-        return {f.name: _from_json(f.node, default[f.name]) for f in node.fields if f.name in default}
-    if node.kind == "array" and isinstance(default, list):
-        return [_from_json(node.fields[0].node, one) for one in default]
-    if node.kind == "map" and isinstance(default, dict):
-        return {name: _from_json(node.fields[1].node, one) for name, one in default.items()}
-    if node.kind == "union":
-        fits = [f.node for f in node.fields if f.node.kind in ("bytes", "fixed")]
-        return (
-            _from_json(fits[0], default)
-            if fits and node.branches[0] == 0 and fits[0] is node.fields[0].node
-            else default
-        )
-    return default

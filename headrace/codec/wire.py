@@ -1,12 +1,19 @@
-"""Confluent wire format: one magic byte, four bytes of schema id (big endian), then the Avro body."""
+"""Confluent wire format: one magic byte, the schema's id, then the Avro body.
+
+After a 0 the id is a number of four bytes (big endian); after a 1 it is a GUID of 16, as newer serializers write it.
+"""
 
 from __future__ import annotations
 
 import struct
+import uuid
 from enum import IntEnum
 
 HEADER = struct.Struct(">bI")
 MAGIC = 0
+GUID_MAGIC = 1
+GUID_HEADER = 17
+"""Bytes before the body where the id is a GUID."""
 
 
 class Code(IntEnum):
@@ -31,6 +38,10 @@ def header(schema_id: int) -> bytes:
     return HEADER.pack(MAGIC, schema_id)
 
 
-def schema_id_of(value: bytes) -> int:
-    """The schema id that a value's header names."""
-    return int(HEADER.unpack_from(value)[1])
+def schema_of(value: bytes) -> tuple[int | str, int] | None:
+    """The id or GUID that a value begins with, and where its body does; None: it begins with neither."""
+    if len(value) >= HEADER.size and value[0] == MAGIC:
+        return int(HEADER.unpack_from(value)[1]), HEADER.size
+    if len(value) >= GUID_HEADER and value[0] == GUID_MAGIC:
+        return str(uuid.UUID(bytes=value[1:GUID_HEADER])), GUID_HEADER
+    return None

@@ -60,6 +60,8 @@ class Pipeline:
         label_horizon: how long after the features a label may come.
         lateness: how far behind its partition's newest event an event may be and still be used.
         categorical: numeric features that are codes, not quantities.
+        added: feature columns that the pipeline did not have from the start: features and examples written before them
+            are read with null there. Models that do not use them go on; training takes the examples that have them.
         groups: string columns of the feature rows by which quality and fairness are split.
         partitions: partitions of each keyed topic.
         training: how a trigger's examples become a model.
@@ -91,6 +93,7 @@ class Pipeline:
     label_horizon: timedelta
     lateness: timedelta
     categorical: tuple[str, ...]
+    added: tuple[str, ...]
     groups: tuple[str, ...]
     partitions: int
     training: Training
@@ -117,6 +120,7 @@ class Pipeline:
         label_horizon: timedelta | str = timedelta(days=7),
         lateness: timedelta | str = timedelta(hours=1),
         categorical: Sequence[str] = (),
+        added: Sequence[str] = (),
         groups: Sequence[str] = (),
         partitions: int = 4,
         training: Training | None = None,
@@ -145,6 +149,7 @@ class Pipeline:
             "label_horizon": duration(label_horizon, f"pipeline {name}: label_horizon"),
             "lateness": late,
             "categorical": _names(categorical, f"pipeline {name}: categorical"),
+            "added": _names(added, f"pipeline {name}: added"),
             "groups": _names(groups, f"pipeline {name}: groups"),
             "partitions": partitions,
             "training": training or Training(),
@@ -177,7 +182,7 @@ class Pipeline:
                 f"what can is {', '.join(FORWARDED)}"
             )
         unknown = {*self.categorical, *self.drift.ignore} - set(self.inputs)
-        unknown |= set(self.groups) - set(self.feature_columns)
+        unknown |= {*self.groups, *self.added} - set(self.feature_columns)
         if unknown:
             raise SchemaError(f"pipeline {self.name}: no such feature: {', '.join(sorted(unknown))}")
 
@@ -221,6 +226,14 @@ class Pipeline:
         return self._record("Features", self._identity() + self._feature_fields())
 
     @cached_property
+    def feature_schemas(self) -> tuple[Schema, ...]:
+        """The schema of a features record now, and before each of the ``added`` columns, which came in their order."""
+        gone = [set(self.added[k:]) for k in reversed(range(len(self.added)))]
+        fields = self.feature_schema["fields"]
+        earlier = [self._record("Features", [f for f in fields if f["name"] not in names]) for names in gone]
+        return (self.feature_schema, *earlier)
+
+    @cached_property
     def example_schema(self) -> Schema:
         """Avro schema of an example: a features record, its label, and the coordinates of both."""
         label: list[dict[str, Any]] = [
@@ -261,12 +274,17 @@ class Pipeline:
 
     def _feature_fields(self) -> list[dict[str, Any]]:
         return [
-            {"name": name, "type": avro_type_of(dtype, name), "doc": f"Feature {name}."}
+            {"name": name, **_added(avro_type_of(dtype, name), name in self.added), "doc": f"Feature {name}."}
             for name, dtype in self.feature_columns.items()
         ]
 
 
 _MICROS = {"type": "long", "logicalType": "timestamp-micros"}
+
+
+def _added(kind: Any, added: bool) -> dict[str, Any]:
+    """The type of a feature, which records written before it was added do not have."""
+    return {"type": ["null", kind], "default": None} if added else {"type": kind}
 
 
 def _names(given: Sequence[str], what: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from functools import partial
@@ -79,6 +79,7 @@ class KafkaLog:
         self._reading = {k: v for k, v in self._common.items() if k not in PRODUCER}
         self._writing = {k: v for k, v in self._common.items() if k not in _CONSUMERS_OWN}
         self._transport = choose_transport(settings.transport)
+        self._carrying: set[str] = set()
         self._replication = settings.replication_factor
         self._admin = client(AdminClient, {k: v for k, v in self._writing.items() if k not in PRODUCER})
 
@@ -200,14 +201,17 @@ class KafkaLog:
                 raise Unavailable("Kafka does not show the ACLs it was given")
             time.sleep(0.05)
 
+    def carry_ids(self, topics: Iterable[str]) -> None:
+        self._carrying.update(topics)
+
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:
-        return KafkaReader(self._reading, starts, self._transport, committed=committed)
+        return KafkaReader(self._reading, starts, self._transport, committed=committed, carrying=self._carrying)
 
     def group(
         self, name: str, topics: Sequence[str], member: str, listener: RebalanceListener, *, timed: bool = False
     ) -> GroupReader:
         conf = {**self._reading, "client.id": member, "group.id": name}
-        return KafkaGroupReader(conf, topics, listener, self._transport, timed=timed)
+        return KafkaGroupReader(conf, topics, listener, self._transport, timed=timed, carrying=self._carrying)
 
     def writer(self, transactional_id: str, *, tracks: bool = True) -> Writer:
         return KafkaWriter(self._writing, transactional_id, self._transport, tracks=tracks)

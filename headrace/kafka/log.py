@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -331,6 +331,10 @@ class Log(Protocol):
 
     def grant(self, rules: Sequence[Rule]) -> None:
         """Set ACLs; those that are there already stay."""
+
+    def carry_ids(self, topics: Iterable[str]) -> None:
+        """Say of which topics records may carry their schema id in a header: it is put before their values when they
+        are read (:mod:`headrace.codec.framing`)."""
 
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> Reader:
         """Reads from these offsets on. Not ``committed``: records of open and aborted transactions too."""

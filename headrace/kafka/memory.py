@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -152,6 +152,9 @@ class MemoryLog:
 
     def grant(self, rules: Sequence[Rule]) -> None:
         """Nobody is refused here."""
+
+    def carry_ids(self, topics: Iterable[str]) -> None:
+        """Records have no headers here."""
 
     def reader(self, starts: Mapping[TopicPartition, int], *, committed: bool = True) -> MemoryReader:
         return MemoryReader(self, starts, committed=committed)

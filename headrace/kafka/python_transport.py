@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import repeat
 from operator import is_
 from typing import Any
@@ -12,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from headrace.codec.column import BytesColumn
+from headrace.codec.framing import ID_HEADER, LONGEST_ID, with_ids
 from headrace.kafka.log import Chunk, Output, TopicPartition
 from headrace.kafka.transport import Fetched, Transport, columns, event_of
 
@@ -25,7 +27,11 @@ class PythonFetcher:
     def __init__(self, consumer: Consumer, timed: bool) -> None:
         self._consumer = consumer
         self._timed = timed
+        self._carrying: Collection[str] = ()
         self._only: TopicPartition | None = None
+
+    def carry_ids(self, topics: Collection[str]) -> None:
+        self._carrying = topics
 
     def direct(self, tps: Sequence[TopicPartition]) -> None:
         self._only = tps[0] if len(tps) == 1 else None
@@ -37,11 +43,21 @@ class PythonFetcher:
         messages = [first, *self._consumer.consume(limit - 1, 0)]
         errors = list(map(Message.error, messages))
         if all(map(is_, errors, repeat(None))):
-            return Fetched(chunked(messages, self._only, timed=self._timed), [])
+            return Fetched(self._framed(messages, chunked(messages, self._only, timed=self._timed)), [])
         pairs = list(zip(messages, errors, strict=True))
         records = [m for m, error in pairs if error is None]
-        events = [event_of(m) for m, error in pairs if error is not None]
-        return Fetched(chunked(records, self._only, timed=self._timed), events)
+        chunks = self._framed(records, chunked(records, self._only, timed=self._timed))
+        return Fetched(chunks, [event_of(m) for m, error in pairs if error is not None])
+
+    def _framed(self, messages: Sequence[Message], chunks: list[Chunk]) -> list[Chunk]:
+        """The chunks with the ids that records carry in a header before their values."""
+        if not any(chunk.tp.topic in self._carrying for chunk in chunks):
+            return chunks
+        ids: dict[tuple[TopicPartition, int], bytes] = {}
+        for m in messages:
+            if (found := _id_of(m)) and m.topic() in self._carrying:
+                ids[TopicPartition(str(m.topic()), int(m.partition() or 0)), int(m.offset() or 0)] = found
+        return [_with_ids(chunk, ids) for chunk in chunks] if ids else chunks
 
     def pause(self, tps: Sequence[TopicPartition]) -> None:
         self._consumer.pause([KafkaPartition(*tp) for tp in tps])
@@ -89,6 +105,17 @@ class PythonBatchWriter:
         keys.into(self._slots, "key")
         values.into(self._slots, "value")
         return self._slots[: len(values)]
+
+
+def _id_of(message: Message) -> bytes:
+    """What a record carries in the header of schema ids, "" where it has none."""
+    found = next((value for name, value in reversed(message.headers() or []) if name == ID_HEADER), None)
+    return found if isinstance(found, bytes) and len(found) <= LONGEST_ID else b""
+
+
+def _with_ids(chunk: Chunk, ids: Mapping[tuple[TopicPartition, int], bytes]) -> Chunk:
+    mine = BytesColumn.of([ids.get((chunk.tp, offset), b"") for offset in chunk.offsets.tolist()])
+    return replace(chunk, values=with_ids(chunk.values, mine))
 
 
 def chunked(messages: Sequence[Message], only: TopicPartition | None = None, *, timed: bool = False) -> list[Chunk]:

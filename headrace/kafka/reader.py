@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
@@ -58,6 +58,7 @@ class KafkaReader:
         transport: Transport,
         *,
         committed: bool = True,
+        carrying: Collection[str] = (),
     ) -> None:
         conf = {**CONSUMER, **common, "group.id": READER_GROUP}
         if not committed:
@@ -66,6 +67,7 @@ class KafkaReader:
         self._reached = dict(starts)
         self._door = Door()
         self._fetcher = transport.fetcher(self._consumer, True)
+        self._fetcher.carry_ids(carrying)
         self._fetcher.direct(list(starts))
         self._consumer.assign([KafkaPartition(tp.topic, tp.partition, at) for tp, at in starts.items()])
 
@@ -110,6 +112,7 @@ class KafkaGroupReader:
         transport: Transport,
         *,
         timed: bool = False,
+        carrying: Collection[str] = (),
     ) -> None:
         self._consumer = client(Consumer, {**CONSUMER, **conf})
         self._listener = listener
@@ -117,6 +120,7 @@ class KafkaGroupReader:
         self._door = Door()
         self._rewound = False
         self._fetcher = transport.fetcher(self._consumer, timed)
+        self._fetcher.carry_ids(carrying)
         self.metadata: object | None = None
         """Who this member was when it got its partitions; what it commits, it commits as that."""
         self._topics = list(topics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -29,6 +29,9 @@ class Fetched(NamedTuple):
 
 class Fetcher(Protocol):
     """Reads from one consumer."""
+
+    def carry_ids(self, topics: Collection[str]) -> None:
+        """Told of which topics records may carry their schema id in a header: it is put before their values."""
 
     def direct(self, tps: Sequence[TopicPartition]) -> None:
         """Told which partitions the consumer is about to be assigned, all of them."""

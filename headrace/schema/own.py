@@ -22,10 +22,21 @@ def own_schema(name: str) -> dict[str, Any]:
     return parsed
 
 
-def full_name(schema: dict[str, Any]) -> str:
-    """Namespace and name of a record schema, e.g. ``headrace.PolicyMarker``."""
-    namespace = schema.get("namespace", "")
-    return f"{namespace}.{schema['name']}" if namespace else str(schema["name"])
+def full_name(schema: dict[str, Any], space: str = "") -> str:
+    """Namespace and name of a named type, e.g. ``headrace.PolicyMarker``.
+
+    ``space``: the namespace that holds where the type has none of its own.
+    """
+    name: str = schema["name"]
+    if "." in name:
+        return name
+    inside = schema.get("namespace", space)
+    return f"{inside}.{name}" if inside else name
+
+
+def is_own(name: str) -> bool:
+    """Whether a full name is of headrace's own namespace."""
+    return name.startswith("headrace.")
 
 
 def schema_fingerprint(schema: dict[str, Any]) -> str:

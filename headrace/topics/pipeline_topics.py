@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,8 +23,11 @@ from headrace.kafka.log import Chunk, Log, Output, TopicPartition, read_all, rea
 from headrace.schema.own import own_schema
 from headrace.schema.records import Record
 from headrace.schema.registry import Registry, subject_of
+from headrace.topics.evolution import Subject, refuse_other_values, subjects
 from headrace.topics.table import TOPICS
 
+OWN = ("raw", "features", "examples")
+"""Topics whose first record type is the pipeline's own."""
 _TAIL = 200
 """Last offsets of a partition among which its newest event time is looked for."""
 LONGEST_KEPT = 1_000_000
@@ -44,20 +48,34 @@ class PipelineTopics:
         self.log = log
         self.registry = registry
         self.codec = cache(self._codec)
+        log.carry_ids([self.topic("raw")])  # the one topic that serializers of others write to
 
-    def init(self) -> list[str]:
+    def init(self, *, other_values: bool = False) -> list[str]:
         """Create the topics that are missing and register every schema; safe to repeat.
+
+        Args:
+            other_values: register also a schema after which old values of a field would be read as others by a reader
+                that does not go by the writer's own type.
 
         Returns:
             The topics created.
 
         Raises:
-            SchemaError: a schema is not compatible with what is registered.
+            SchemaError: a schema is not compatible with what is registered, or gives old values another meaning.
         """
+        for name in OWN if not other_values else ():
+            refuse_other_values(self.registry, self.topic(name), TOPICS[name].schemas(self.pipeline)[0])
         schemas = [(self.topic(t.name), schema) for t in TOPICS.values() for schema in t.schemas(self.pipeline)]
         self.registry.register_all([(subject_of(topic, schema), schema) for topic, schema in schemas])
         wanted = {self.topic(t.name): (self.pipeline.partitions if t.keyed else 1, t.config) for t in TOPICS.values()}
         return self.log.create_topics(wanted)
+
+    def subjects(self, raw: dict[str, Any] | None = None) -> list[Subject]:
+        """The pipeline's own record types, held against the registry; ``raw``: another schema of its events."""
+        declared = {name: TOPICS[name].schemas(self.pipeline)[:1] for name in OWN}
+        if raw is not None:
+            declared["raw"] = [raw]
+        return subjects(self.registry, {self.topic(name): schemas for name, schemas in declared.items()})
 
     def topic(self, name: str) -> str:
         """Full name of a topic, e.g. ``flights.features``."""

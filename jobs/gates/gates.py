@@ -48,7 +48,7 @@ def contract(case: GateCase) -> GateResult:
     problems = []
     if missing := set(manifest.features) - set(case.pipeline.inputs):
         problems.append(f"features the pipeline does not make: {', '.join(sorted(missing))}")
-    if manifest.feature_schema != schema_fingerprint(case.pipeline.feature_schema):
+    if manifest.feature_schema not in map(schema_fingerprint, case.pipeline.feature_schemas):
         problems.append("trained on another features schema")
     for subscriber in case.contracts:
         if lacking := set(manifest.features) - set(subscriber.features):

@@ -27,13 +27,14 @@ def results(folder: Path) -> list[GateResult] | None:
 def work(topics: PipelineTopics, spec: dict[str, Any], folder: Path) -> None:
     """Put the case together from the topics and run its gates."""
     from headrace.jobs.gates.gates import GateCase, run_gates
-    from headrace.jobs.train.dataset import read_examples
+    from headrace.jobs.train.dataset import complete, read_examples
 
     models = published(topics)
     candidate = _fetched(topics, models[spec["candidate"]])
     champion = _fetched(topics, models[spec["champion"]]) if spec["champion"] else None
     lineage = candidate.manifest.lineage
-    examples = read_examples(topics, lineage.ranges).rows.filter(
+    rows = read_examples(topics, lineage.ranges).rows
+    examples = complete(topics.pipeline, candidate.manifest.features, rows).filter(
         (pl.col("event_time") >= lineage.train_until) & (pl.col("event_time") < lineage.validation_until)
     )
     contracts: dict[str, ConsumerContract] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -81,6 +81,12 @@ def gathered(topics: PipelineTopics, ranges: Sequence[OffsetRange], chunks: Iter
     return Examples(sound, {p: b.tree() for p, b in trees.items()}, rows.height - sound.height)
 
 
+def complete(pipeline: Pipeline, features: Collection[str], rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows that have these features: all but those written before one of them was added."""
+    needed = [name for name in pipeline.added if name in features]
+    return rows.drop_nulls(needed) if needed else rows
+
+
 def split(pipeline: Pipeline, examples: pl.DataFrame) -> Split:
     """Split by event time: the newest span is for validation, what comes before it for training.
 
@@ -88,6 +94,7 @@ def split(pipeline: Pipeline, examples: pl.DataFrame) -> Split:
         TrainingRefused: too few examples on a side, or only one class.
     """
     training = pipeline.training
+    examples = complete(pipeline, pipeline.inputs, examples)
     if examples.height < training.minimum:
         raise TrainingRefused(
             f"{examples.height} examples; pipeline {pipeline.name} trains on {training.minimum} or more"

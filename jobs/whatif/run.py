@@ -54,7 +54,7 @@ def what_if(
         window.stop,
         past.ranges,
         threshold,
-        candidate.manifest.feature_schema == schema_fingerprint(topics.pipeline.feature_schema),
+        candidate.manifest.feature_schema in map(schema_fingerprint, topics.pipeline.feature_schemas),
     )
     report = draw_up(asked, gathering.gathered(), topics.pipeline.groups)
     if not report.counts.answered:

@@ -85,6 +85,11 @@ def read_json_lines(file: IO[bytes], options: Options, fields: Sequence[Field]) 
         yield Batch(JsonRows(found, lines, options), numbers, bad, last)  # type: ignore[arg-type]
 
 
+def _names_of(line: bytes) -> int:
+    """The names in a line, or a number that no object has: where a blank may stand between a name and its colon."""
+    return -1 if b'" ' in line or b'"\t' in line or b'"\r' in line else line.count(b'":')
+
+
 def _names_in(value: Any) -> int:
     """The names in an object, those in what it holds included."""
     if type(value) is dict:
@@ -102,7 +107,7 @@ def as_object(line: bytes) -> dict[str, Any] | str | None:
     try:
         row = orjson.loads(line)
         # A name that stands twice is in the text, and not in the object; so is a number too small for a double.
-        if isinstance(row, dict) and (line.count(b'":') != _names_in(row) or _may_be_rounded(line)):
+        if isinstance(row, dict) and (_names_of(line) != _names_in(row) or _may_be_rounded(line)):
             row = parse(line)
     except ValueError:
         if not line.strip():

@@ -119,6 +119,8 @@ def test_a_field_of_a_nested_object_is_kept_whatever_the_first_row_lacks(tmp_pat
         ("double", {'{"a": 3}': " is an object of 1, not a double", "[3.0]": " is an array of 1, not a double", "4": 4.0,
                     '"4"': ' is "4", not a double', "1e400": " is 1E+400, not a double: it is too large",
                     "1e-400": " is 1E-400, not a double: it is too small", "9223372036854775808": 2.0**63,
+                    "18446744073709551617": " is 18446744073709551617, not a double: the nearest it can hold is 1.8446744073709552e+19; give a float to have it rounded",
+                    "1e300": 1e300,
                     "NaN": "not JSON: NaN is no number of JSON"}),
         ("long", {"1.0": 1, "9007199254740993": 9007199254740993, "2.0": 2, "9007199254740993.0": 9007199254740993, "1e3": 1000,
                   "true": " is true, not a long", '"12"': ' is "12", not a long', "2.5": " is 2.5, not a long: it has a fraction",
@@ -376,6 +378,8 @@ def test_columns_that_the_schema_does_not_have_are_named(tmp_path: Path) -> None
     "line",
     [
         '{"user": "a", "user": "b"}',
+        '{"user" :"a","user":"b"}',
+        '{"user":"a","user"\t:"b"}',
         '{"user": "c\\ud800"}',
         '{"user":' * 5000,
         '{"user": ' + "[" * 100_000,

@@ -14,7 +14,7 @@ import pytest
 
 from headrace.config import Settings
 from headrace.errors import ConfigError, HeadraceError, SchemaError, Unavailable
-from headrace.schema import registry as module
+from headrace.schema import unknown as module
 from headrace.schema.registry import ConfluentRegistry
 
 SCHEMA = {"type": "record", "name": "Click", "fields": []}
@@ -177,6 +177,136 @@ def test_an_unknown_id_is_asked_for_again_only_after_a_while(monkeypatch: pytest
         del answers["/schemas/ids/7"]
         now += module.UNKNOWN_S
         assert registry.schema_of(7) == SCHEMA
+
+
+def test_a_flood_of_unknown_ids_is_looked_up_in_portions_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    ids = list(range(10, 10 + module.AT_ONCE + 2 * module.A_SECOND))
+    with registry_that_says({"/schemas/ids": (404, {"error_code": 40403, "message": "none"})}) as (registry, asked):
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="is asked for no more schema ids for now: "):
+                all(registry.schema_of(schema_id) is None for schema_id in ids)
+            now += 1  # then the batch is read from its start again
+        assert [registry.schema_of(schema_id) for schema_id in ids] == [None] * len(ids)
+        assert sorted(int(r.split("/")[-1].split("?")[0]) for r in asked) == ids
+
+
+def test_the_more_ids_are_unknown_the_longer_each_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    ids = module.UnknownIds()
+    for schema_id in range(10_000):
+        ids.add(schema_id, "")
+    now += module.UNKNOWN_S
+    known = [ids.reason(schema_id) is not None for schema_id in range(10_000)]
+    assert (known[0], known[-1]) == (False, True)
+    now += 10_000 / module.AGAIN_A_SECOND
+    assert not any(ids.reason(schema_id) is not None for schema_id in range(10_000))
+
+
+ADDRESS_TYPE = {"type": "record", "name": "Address", "namespace": "acme", "fields": [{"name": "at", "type": "Place"}]}
+PLACE = {"type": "record", "name": "Place", "namespace": "acme", "fields": [{"name": "city", "type": "string"}]}
+HOME = {"type": "record", "name": "Click", "fields": [{"name": n, "type": "acme.Address"} for n in ("home", "work")]}
+
+
+def version(schema: object, *references: tuple[str, str]) -> Answer:
+    refs = [{"name": name, "subject": subject, "version": 3} for name, subject in references]
+    return 200, {"id": 5, "version": 3, "subject": "s", "schema": json.dumps(schema), "references": refs}
+
+
+def test_types_of_other_subjects_are_put_in_where_they_are_first_named() -> None:
+    answers = {
+        "/schemas/ids/7": version(HOME, ("acme.Address", ":.eu:address")),
+        "/subjects/%3A.eu%3Aaddress/versions/3": version(ADDRESS_TYPE, ("acme.Place", "place")),
+        "/subjects/place/versions/3": version(PLACE),
+        "/subjects/s/versions/latest": version(HOME, ("acme.Address", ":.eu:address")),
+    }
+    whole = {**ADDRESS_TYPE, "fields": [{"name": "at", "type": PLACE}]}
+    wanted = {**HOME, "fields": [{"name": "home", "type": whole}, {"name": "work", "type": "acme.Address"}]}
+    with registry_that_says(answers) as (registry, asked):
+        assert registry.schema_of(7) == wanted
+        assert registry.schema_of(7) == wanted
+        assert len(asked) == 3
+        assert registry.latest("s") == wanted
+
+
+def test_a_type_that_the_registry_does_not_have_is_told_and_asked_for_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    answers = {
+        "/schemas/ids/7": version(HOME, ("acme.Address", "address")),
+        "/subjects/address": (404, {"error_code": 40401, "message": "none"}),
+    }
+    with registry_that_says(answers) as (registry, asked):
+        for _ in range(3):
+            with pytest.raises(
+                SchemaError, match=r"^it names acme\.Address of version 3 of subject address, which the"
+            ):
+                registry.schema_of(7)
+        assert len(asked) == 2
+        answers["/subjects/address"] = version({**PLACE, "name": "Address"})
+        now += module.UNKNOWN_S
+        assert registry.schema_of(7) is not None
+
+
+@pytest.mark.parametrize(("kind", "text"), [("PROTOBUF", "syntax = 'proto3';"), ("JSON", '{"type": "object"}')])
+def test_a_schema_that_is_no_avro_is_told(kind: str, text: str) -> None:
+    answer = (200, {"schema": text, "schemaType": kind, "id": 7, "version": 1, "subject": "s"})
+    with registry_that_says({"/schemas/ids/7": answer, "/subjects/s": answer}) as (registry, _):
+        with pytest.raises(SchemaError, match=f"^it is of type {kind}, no Avro$"):
+            registry.schema_of(7)
+        with pytest.raises(SchemaError, match=f"^the latest schema of subject s cannot be read: it is of type {kind}"):
+            registry.latest("s")
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_a_registry_that_knows_no_guids_knows_no_schema_of_one(status: int) -> None:
+    guid = "00000000-0000-0000-0000-000000000007"
+    with registry_that_says({"/schemas/guids": (status, "<html>")}) as (registry, asked):
+        assert registry.schema_of(guid) is None
+        assert registry.schema_of(guid) is None
+    assert [request.split("?")[0] for request in asked] == [f"GET /schemas/guids/{guid}"]
+    found = {"schema": json.dumps(SCHEMA), "guid": guid}
+    with registry_that_says({f"/schemas/guids/{guid}": (200, found)}) as (registry, _):
+        assert registry.schema_of(guid) == SCHEMA
+
+
+@pytest.mark.parametrize("level", ["BACKWARD_TRANSITIVE", "NONE"])
+def test_a_registry_that_may_only_be_read_is_enough_where_all_is_right(level: str) -> None:
+    read_only = (422, {"error_code": 42205, "message": "Subject s is in read-only mode"})
+    answers = {"PUT /config": read_only, "GET /config/s": (200, {"compatibilityLevel": level})}
+    with registry_that_says(answers) as (registry, _):
+        if level != "NONE":
+            assert registry.register("s", SCHEMA) == 1
+            return
+        with pytest.raises(ConfigError) as caught:
+            registry.register("s", SCHEMA)
+    assert str(caught.value).replace(registry.url, "URL") == (
+        "schema registry URL, asked to set the compatibility of subject s to BACKWARD_TRANSITIVE, refuses with 422: "
+        "Subject s is in read-only mode; set its mode to READWRITE, or have its owner register the schemas that "
+        "`headrace schema diff` shows. It is NONE: have it set"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((200, {"is_compatible": True}), ""),
+        ((200, {"is_compatible": False}), "schema registry URL: it is not compatible with those registered before"),
+        ((404, {"error_code": 40401, "message": "no subject"}), ""),
+        (
+            (422, {"error_code": 42201, "message": "no Avro"}),
+            "schema registry URL, asked whether it would take a schema of subject s, refuses with 422: no Avro",
+        ),
+    ],
+)
+def test_whether_a_schema_would_be_taken_is_asked_without_registering_it(answer: Answer, said: str) -> None:
+    with registry_that_says({"POST /compatibility": answer}) as (registry, asked):
+        assert registry.objection("s", SCHEMA).replace(registry.url, "URL") == said
+    assert [request.split("?")[0] for request in asked] == ["POST /compatibility/subjects/s/versions"]
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import select
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError
 
 from headrace.codec.column import BytesColumn
+from headrace.codec.framing import ID_HEADER, LONGEST_ID, with_ids
 from headrace.errors import StackError
 from headrace.kafka.log import Chunk, TopicPartition
 from headrace.kafka.native import kernels
@@ -20,6 +21,7 @@ from headrace.kafka.transport import ClientEvent, Fetched, event_of
 WAKE = (1).to_bytes(8, "little")
 """What librdkafka writes to the event file when a queue that was empty is so no more."""
 
+_ID_HEADER = np.frombuffer(ID_HEADER.encode() + b"\0", dtype=np.uint8)
 Pointers = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
@@ -47,8 +49,14 @@ class NativeFetcher:
         self._tell(self._events)
         self._partitions: deque[tuple[TopicPartition, int]] = deque()
         self._paused: set[TopicPartition] = set()
+        self._carrying: Collection[str] = ()
         self._pointers: Pointers = np.zeros(1, dtype=np.int64)
         self._columns(TopicPartition("", 0), self._pointers[:0])  # compiled, or loaded, before the first record
+
+    def carry_ids(self, topics: Collection[str]) -> None:
+        self._carrying = topics
+        if topics:  # compiled, or loaded, before the first record
+            _with_ids(self._pointers[:0], BytesColumn.nulls(0))
 
     def direct(self, tps: Sequence[TopicPartition]) -> None:
         self._release()
@@ -131,10 +139,12 @@ class NativeFetcher:
         if errors.any():
             events = [_other(tp, words[row], int(errors[row])) for row in np.flatnonzero(errors)]
             sound = errors == 0
-            words = words[sound]
+            words, pointers = words[sound], pointers[sound]
             times = None if times is None else times[sound]
         keys = column(words, kernels.KEY, kernels.KEY_LENGTH)
         values = column(words, kernels.PAYLOAD, kernels.LENGTH)
+        if tp.topic in self._carrying:
+            values = _with_ids(pointers, values)
         chunk = Chunk(tp, words[:, kernels.OFFSET].copy(), keys, values, times)
         return Fetched([chunk] if len(chunk) else [], events)
 
@@ -149,6 +159,19 @@ def _other(tp: TopicPartition, words: np.ndarray[tuple[int], np.dtype[np.int64]]
     said = column(words.reshape(1, -1), kernels.PAYLOAD, kernels.LENGTH)[0] or b""
     fatal = error == KafkaError._FATAL
     return ClientEvent(tp, int(words[kernels.OFFSET]), KafkaError(error, said.decode(errors="replace"), fatal))
+
+
+def _with_ids(pointers: Pointers, values: BytesColumn) -> BytesColumn:
+    starts, lengths = np.zeros((2, len(pointers)), dtype=np.int64)
+    data, begins, _ = values.buffers()
+    asked = (pointers, _ID_HEADER, LONGEST_ID, data, begins)
+    if not kernels.find_header(*asked, False, starts, lengths):
+        return values
+    kernels.find_header(*asked, True, starts, lengths)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    ids = np.empty(int(offsets[-1]), dtype=np.uint8)
+    kernels.copy_headers(starts, lengths, ids)
+    return with_ids(values, BytesColumn(ids, offsets))
 
 
 def column(words: kernels.Words, pointer: int, length: int) -> BytesColumn:

@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 
 from headrace.codec.compiled import compiled
-from headrace.kafka.native.librdkafka import MESSAGE_DESTROY, MESSAGE_TIMESTAMP
+from headrace.kafka.native.librdkafka import HEADER_GET_LAST, MESSAGE_DESTROY, MESSAGE_HEADERS, MESSAGE_TIMESTAMP
 
 if TYPE_CHECKING:
     from headrace.codec.column import Octets, Offsets, Valid
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 WORDS = 9
 PAYLOAD, LENGTH, KEY, KEY_LENGTH, OFFSET = 3, 4, 5, 6, 7
+_PLAIN = 4
+"""Schema ids in front of values that are remembered at a time."""
 ERROR_32 = 0
 """Place of the error, which is 32 bits wide, when a message is seen as 18 words of four bytes."""
 
 address: Any = types.uintp
 _copy: Any = types.ExternalFunction("memcpy", address(address, address, address))
+_headers: Any = types.ExternalFunction(MESSAGE_HEADERS, types.int32(address, address))
+_header: Any = types.ExternalFunction(HEADER_GET_LAST, types.int32(address, address, address, address))
 _destroy: Any = types.ExternalFunction(MESSAGE_DESTROY, types.void(address))
 _timestamp: Any = types.ExternalFunction(MESSAGE_TIMESTAMP, types.int64(address, address))
 
@@ -43,6 +47,71 @@ def read_timestamps(pointers: Offsets, out: Offsets) -> None:
     """Timestamps of the messages at ``pointers`` (n,) to ``out``, milliseconds since 1970; -1 where one has none."""
     for row in range(len(pointers)):
         out[row] = _timestamp(address(pointers[row]), address(0))
+
+
+@compiled
+def find_header(
+    pointers: Offsets,
+    name: Octets,
+    most: int,
+    data: Octets,
+    offsets: Offsets,
+    every: bool,
+    starts: Offsets,
+    lengths: Offsets,
+) -> bool:
+    """The last header of a name (its bytes, a zero after them) of each message: where its value is, and its length.
+
+    Length 0 where a message has none, or one of more than ``most`` bytes. To ask a message for headers takes as long as
+    to decode one. So, unless ``every`` message is asked, those are not whose value (of ``data`` and ``offsets``)
+    begins with the same schema id as one that was asked in vain.
+
+    Returns:
+        Whether a message has one.
+    """
+    some = False
+    found = np.zeros(3, dtype=np.int64)
+    begin = found.ctypes.data
+    plain = np.full(_PLAIN, -1, dtype=np.int64)
+    count = 0
+    for row in range(len(pointers)):
+        lengths[row] = 0
+        at = np.uint64(offsets[row])
+        schema_id = np.int64(-2)
+        if offsets[row + 1] - offsets[row] >= 5 and data[at] == 0:
+            schema_id = np.int64(0)
+            for k in range(1, 5):
+                schema_id = (schema_id << 8) | np.int64(data[at + np.uint64(k)])
+            known = False
+            for k in range(_PLAIN):
+                known = known or plain[k] == schema_id
+            if known and not every:
+                continue
+        there = _headers(address(pointers[row]), address(begin)) == 0
+        if there:
+            there = (
+                _header(address(found[0]), address(name.ctypes.data), address(begin + 8), address(begin + 16)) == 0
+                and found[1] != 0
+                and 0 < found[2] <= most
+            )
+        if there:
+            starts[row] = found[1]
+            lengths[row] = found[2]
+            some = True
+        elif schema_id >= 0:
+            plain[count % _PLAIN] = schema_id
+            count += 1
+    return some
+
+
+@compiled
+def copy_headers(starts: Offsets, lengths: Offsets, out: Octets) -> None:
+    """Copy what :func:`find_header` found to ``out``, end to end."""
+    begin = out.ctypes.data
+    for row in range(len(starts)):
+        if lengths[row]:
+            _copy(address(begin), address(starts[row]), address(lengths[row]))
+            begin += lengths[row]
 
 
 @compiled

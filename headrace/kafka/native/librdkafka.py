@@ -22,6 +22,8 @@ HANDLE_AT = 2 * struct.calcsize("P")
 """Byte of a client object at which the pointer to its librdkafka handle is: the first field after the object's head."""
 MESSAGE_DESTROY = "rd_kafka_message_destroy"
 MESSAGE_TIMESTAMP = "rd_kafka_message_timestamp"
+MESSAGE_HEADERS = "rd_kafka_message_headers"
+HEADER_GET_LAST = "rd_kafka_header_get_last"
 
 _pointer, _text, _number, _size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_size_t
 SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
@@ -36,6 +38,8 @@ SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "rd_kafka_consume_batch_queue": (ctypes.c_ssize_t, [_pointer, _number, _pointer, _size]),
     MESSAGE_DESTROY: (None, [_pointer]),
     MESSAGE_TIMESTAMP: (ctypes.c_int64, [_pointer, _pointer]),
+    MESSAGE_HEADERS: (_number, [_pointer, _pointer]),
+    HEADER_GET_LAST: (_number, [_pointer, _text, _pointer, _pointer]),
     "rd_kafka_topic_new": (_pointer, [_pointer, _text, _pointer]),
     "rd_kafka_topic_destroy": (None, [_pointer]),
     "rd_kafka_produce_batch": (_number, [_pointer, ctypes.c_int32, _number, _pointer, _number]),
@@ -64,7 +68,7 @@ class LibRdKafka:
         self.topic_new = loaded.rd_kafka_topic_new
         self.topic_destroy = loaded.rd_kafka_topic_destroy
         self.produce_batch = loaded.rd_kafka_produce_batch
-        for name in (MESSAGE_DESTROY, MESSAGE_TIMESTAMP):
+        for name in (MESSAGE_DESTROY, MESSAGE_HEADERS, HEADER_GET_LAST, MESSAGE_TIMESTAMP):
             llvmlite.binding.add_symbol(name, ctypes.cast(loaded[name], ctypes.c_void_p).value)
 
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from headrace.codec.topic import Decoded, TopicCodec
-from headrace.codec.wire import HEADER, Code, header, schema_id_of
+from headrace.codec.wire import HEADER, Code, header, schema_of
+from headrace.errors import SchemaError
 from headrace.schema.own import full_name
 from headrace.schema.records import DeadLetter
 from headrace.schema.registry import MemoryRegistry, Registry
@@ -61,10 +62,16 @@ def readable(value: object) -> str:
 
 def decode_partly(value: bytes | None, registry: Registry) -> Partial:
     """Decode a record field by field, with the platform's own bounded decoder, until one fails."""
-    if value is None or len(value) < HEADER.size or value[0] != 0:
+    framed = schema_of(value or b"")
+    if value is None or framed is None:
         return _without_header(value)
-    schema_id = schema_id_of(value)
-    schema = registry.schema_of(schema_id)
+    schema_id, begin = framed
+    longer = begin - HEADER.size
+    value = header(0) + value[begin:]
+    try:
+        schema = registry.schema_of(schema_id)
+    except SchemaError as e:
+        return Partial(f"schema {schema_id}", {}, HEADER.size, "", str(e))
     if schema is None:
         return Partial("", {}, 1, "", f"the registry knows no schema {schema_id}")
     if not isinstance(schema, dict) or schema.get("type") != "record":
@@ -74,7 +81,7 @@ def decode_partly(value: bytes | None, registry: Registry) -> Partial:
     if whole.codes[0] == Code.OK:
         return Partial(name, _row(whole), None, "", "")
     fields = schema["fields"]
-    failed_at = int(whole.error_at[0])
+    failed_at = int(whole.error_at[0]) + (longer if whole.error_at[0] >= 0 else 0)
     for count in range(len(fields), -1, -1):
         row = _first(schema | {"fields": fields[:count]}, value)
         if row is not None:
