@@ -22,6 +22,8 @@ from headrace.cli.group import LightGroup
 from headrace.cli.progress import LINE
 from headrace.errors import ConfigError, HeadraceError
 
+INGEST = "run ingest"
+"""A command of two words: what it takes has little to do with what processors take."""
 MODULES = {
     "demo": ("demo",),
     "new": ("new",),
@@ -32,6 +34,7 @@ MODULES = {
     "show": ("show",),
     "push": ("push",),
     "run": ("run",),
+    "ingest": (INGEST,),
     "watch": ("watch",),
     "lag": ("lag",),
     "models": ("models",),
@@ -54,7 +57,7 @@ class _Commands(UserDict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         alone = typer.Typer(rich_markup_mode=None)
         importlib.import_module(f"{__name__}.{super().__getitem__(name)}").register(alone)
-        return _with_hint(typer.main.get_group(alone).commands[name])
+        return _with_hint(typer.main.get_group(alone).commands[name.rpartition(" ")[2]])
 
 
 def _with_hint(command: Any) -> Any:
@@ -74,6 +77,8 @@ class _Group(LightGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.obj, rest = take_connection(args)
+        if rest[:2] == INGEST.split():
+            rest = [INGEST, *rest[2:]]
         return super().parse_args(ctx, rest)
 
 
