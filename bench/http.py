@@ -1,7 +1,7 @@
 """Events over HTTP: the server, an application on the same server that only answers, and who asks them.
 
-``python -m bench.http serve BOOTSTRAP REGISTRY PORT ANSWER_PORT`` serves both, each in a process of its own, until its
-input ends. ``python -m bench.http load PORT single|batch CONNECTIONS SECONDS`` asks over connections that are kept
+``python -m bench.http serve BOOTSTRAP REGISTRY PORT`` and ``python -m bench.http answer PORT`` serve until they are
+told to end. ``python -m bench.http load PORT single|batch CONNECTIONS SECONDS`` asks over connections that are kept
 open, each for one answer after the other, and prints ``{"records", "seconds", "p50_ms", "p99_ms"}``.
 """
 
@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
-from multiprocessing import Process
 from typing import Any, cast
 
 import polars as pl
@@ -54,21 +51,13 @@ async def answers(scope: MutableMapping[str, Any], receive: object, send: Send) 
     await send({"type": "http.response.body", "body": b'{"partition":0,"offset":1234}'})
 
 
-def serve(bootstrap: str, registry: str, port: int, answer_port: int) -> None:
-    """Serve both until the input ends."""
-    Process(target=_answering, args=(answer_port,), daemon=True).start()
-    Process(target=_taking, args=(bootstrap, registry, port), daemon=True).start()
-    for one in (port, answer_port):
-        _until_there(one)
-    print("ready", flush=True)
-    sys.stdin.read()
-
-
-def _answering(port: int) -> None:
+def answering(port: int) -> None:
+    """Serve the application that only answers."""
     uvicorn.run(answers, port=port, access_log=False, log_config=None, server_header=False, lifespan="off", ws="none")
 
 
-def _taking(bootstrap: str, registry: str, port: int) -> None:
+def taking(bootstrap: str, registry: str, port: int) -> None:
+    """Serve what takes events."""
     from headrace.producers.http.limits import Limits
     from headrace.producers.http.server import Access, serve
 
@@ -82,19 +71,6 @@ def _taking(bootstrap: str, registry: str, port: int) -> None:
 def _features(events: pl.DataFrame) -> pl.DataFrame:
     """What a pipeline must have; nobody runs it here."""
     return events.select("offset", x=pl.lit(1.0))
-
-
-def _until_there(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def requests(kind: str) -> list[bytes]:
@@ -165,7 +141,10 @@ async def load(port: int, kind: str, connections: int, seconds: float) -> dict[s
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        serve(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
-        os._exit(0)
-    print(json.dumps(uvloop.run(load(int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), float(sys.argv[5])))))
+    match sys.argv[1:]:
+        case ["serve", bootstrap, registry, port]:
+            taking(bootstrap, registry, int(port))
+        case ["answer", port]:
+            answering(int(port))
+        case ["load", port, kind, connections, seconds]:
+            print(json.dumps(uvloop.run(load(int(port), kind, int(connections), float(seconds)))))

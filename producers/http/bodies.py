@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orjson
-
 from headrace.codec.wire import Code
 from headrace.errors import ConfigError
-from headrace.producers.files.json_rows import as_object
 from headrace.producers.http import avro_file, cloudevents
 from headrace.producers.http.door import Event, Headers
 from headrace.producers.http.encoding import AvroEncoder, JsonEncoder, Record, exactly
@@ -25,7 +21,6 @@ AVRO = ("application/avro", "avro/binary", "application/vnd.apache.avro", "appli
 TAKEN = (JSON, LINES[0], AVRO[0], cloudevents.STRUCTURED, cloudevents.BATCH)
 """Content types, one of each kind."""
 LONGEST_ID = 255
-_SPACED_NAME = re.compile(rb'"[ \t\n\r]')
 
 
 class Found(NamedTuple):
@@ -89,31 +84,9 @@ class Bodies:
     def _json(self, body: bytes, id: str) -> Found:
         if body[:1] == b"{" or body.lstrip(b" \t\r\n")[:1] != b"[":
             # A body of one event, and all that is no JSON.
-            event = exactly(body)
-            if not isinstance(event, dict):
-                raise Problem(422, "not_event", "an event is a JSON object, and many are an array of them, or lines")
-            key, value = self.json.one(event)
+            key, value = self.json.text(body)
             return Found([Event(key, value, id)], True)
-        return Found(_numbered(self._array(body), id), False)
-
-    def _array(self, body: bytes) -> Sequence[Record | Problem]:
-        try:
-            objects: list[Any] = orjson.loads(body)
-        except ValueError:
-            objects = exactly(body)  # tells what is wrong, or takes what the fast parser does not
-        self._check_count(len(objects))
-        # A name that stands twice is in the text, and not in the object. Each name ends in '":' where no quote is
-        # followed by a space.
-        plain = all(type(o) is dict for o in objects) and not _SPACED_NAME.search(body)
-        if plain and body.count(b'":') == sum(map(len, objects)):
-            return self.json.array(objects, lambda: exactly(body))  # type: ignore[no-any-return]
-        found: list[Record | Problem] = []
-        for one in exactly(body):
-            try:
-                found.append(self._record(one))
-            except Problem as e:
-                found.append(e)
-        return found
+        return Found(_numbered(self.json.array(body, self._check_count), id), False)
 
     def _record(self, event: Any) -> Record:
         if not isinstance(event, dict):
@@ -123,10 +96,7 @@ class Bodies:
     def _lines(self, body: bytes) -> Sequence[Record | Problem]:
         lines = [line for line in body.split(b"\n") if line.strip()]
         self._check_count(len(lines))
-        parsed = [_object(line) for line in lines]
-        sound = [i for i, o in enumerate(parsed) if type(o) is dict]
-        records = iter(self.json.lines([parsed[i] for i in sound], [lines[i] for i in sound]))  # type: ignore[misc]
-        return [next(records) if type(o) is dict else Problem(422, "not_event", str(o)) for o in parsed]
+        return self.json.lines(lines)
 
     def _cloudevent_or_not(self, event: Any, caller: str) -> Event | Problem:
         try:
@@ -148,7 +118,7 @@ class Bodies:
     def _single(self, body: bytes, kind: str) -> Record:
         """The one record of a body."""
         if kind == JSON or kind.endswith("+json"):
-            return self._record(exactly(body))
+            return self.json.text(body)
         if kind not in AVRO:
             raise _unread(kind)
         found = self._avro_body(body, "")
@@ -170,7 +140,7 @@ class Bodies:
         records: list[Record | Problem] = []
         try:
             for batch in avro_file.read(body, self._topics.pipeline.raw, self._cap, self._most):
-                records += self._avro.many(batch.rows, batch.rows.names, batch.rows.row)
+                records += self._avro.rows(batch.rows, batch.rows.names)
                 self._check_count(len(records))
         except ConfigError as e:
             raise Problem(422, "not_avro", str(e)) from None
@@ -238,15 +208,3 @@ def _numbered(records: Sequence[Record | Problem], id: str) -> list[Event | Prob
 
 def _named(record: Record, id: str, headers: Headers) -> Event:
     return Event(*record, id, headers)
-
-
-def _object(line: bytes) -> dict[str, Any] | str:
-    """The object of a line, or why it is none."""
-    if _SPACED_NAME.search(line):
-        try:
-            found = exactly(line)
-        except Problem as e:
-            return e.detail.replace("the body is", "the line is", 1)
-        return found if isinstance(found, dict) else "an event is a JSON object, and the line is none"
-    found = as_object(line)
-    return found if isinstance(found, dict) else f"the line is {found}"

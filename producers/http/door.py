@@ -103,12 +103,12 @@ class Door:
             Problem: 503, with nothing sent: Kafka is away, its queue is full, or the memory of ids is.
         """
         loop = self._loop or self._started()
-        waiter = Waiter(loop.create_future(), time.monotonic() + self._limits.answer_s)
-        named = sum(1 for e in events if e.id)
-        if named:
+        now = time.monotonic()
+        waiter = Waiter(loop.create_future(), now + self._limits.answer_s)
+        if named := sum([1 for e in events if e.id]):
             self.ids.make_room(named)
         if not named or not all(e.id and self.ids.find(e.id) for e in events):
-            self._check_room(len(events))
+            self._check_room(len(events), now)
         found: list[Taken | Problem] = []
         for event in events:
             try:
@@ -166,16 +166,15 @@ class Door:
             self.ids.add(sent)
         return Taken(sent, False)
 
-    def _check_room(self, count: int) -> None:
+    def _check_room(self, count: int, now: float) -> None:
         if self.trouble:
             raise Problem(503, "unavailable", self.trouble, retry_after=5)
-        if away := self.away_s():
-            raise Problem(
-                503, "kafka_away", f"Kafka has taken nothing for {away:.0f} s; nothing was sent", retry_after=5
-            )
         waiting = self._sender.waiting()
         if not waiting:
-            self._moved = time.monotonic()
+            self._moved = now
+        elif now - self._moved > self._limits.away_s:
+            told = f"Kafka has taken nothing for {now - self._moved:.0f} s; nothing was sent"
+            raise Problem(503, "kafka_away", told, retry_after=5)
         if waiting + count > self._limits.waiting:
             raise _full()
 

@@ -1,27 +1,21 @@
-"""Events as JSON has them to records: each exactly, or refused with the field and the reason."""
+"""Events to records: each exactly, or refused with the field and the reason."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import polars as pl
 
 from headrace.codec.forms import Form, column_form, json_form
 from headrace.codec.json_text import parse
-from headrace.codec.lanes import EXACT, Lane
 from headrace.codec.misfit import Misfit
 from headrace.codec.rows import RowEncoder, Rows
-from headrace.codec.tree import Field
 from headrace.codec.tree import parse as parse_schema
 from headrace.codec.values import form_encoder
 from headrace.producers.files.batch import Options
-from headrace.producers.files.json_rows import JsonRows
 from headrace.producers.http.problem import Problem
+from headrace.producers.http.quick import Doubt, Quick
 from headrace.topics.pipeline_topics import PipelineTopics
 
-FEW = 16
-"""Events below which columns cost more than they save."""
 Record = tuple[bytes, bytes]
 """Key and value."""
 
@@ -37,10 +31,8 @@ class Encoder:
     def __init__(self, topics: PipelineTopics, form: Form) -> None:
         self._codec = topics.codec("raw")
         self._key = topics.pipeline.key
-        self._names = frozenset(topics.columns("raw"))
         self._header = self._codec.header()
         self._encode = form_encoder(topics.pipeline.raw, form)
-        self._rows = RowEncoder(self._codec, form, key=self._key)
         self._text = self._text_of_key(topics)
 
     def one(self, event: Any) -> Record:
@@ -52,33 +44,15 @@ class Encoder:
         try:
             value = self._header + self._encode(event)
         except Misfit as e:
-            raise refused(e) from None
-        given = event.get(self._key)
-        return self._text(given, value).encode(), value
+            raise Problem(422, "misfit", str(e), field=e.path) from None
+        return self._text(event.get(self._key), value).encode(), value
 
-    def many(self, rows: Rows, names: frozenset[str], exact: Callable[[int], Any]) -> list[Record | Problem]:
-        """The record of each event, or why it has none.
-
-        Args:
-            rows: the events.
-            names: fields that some of them have.
-            exact: one of them as its form has it; raises Problem or Misfit.
-        """
-        if rows.height < FEW or not names <= self._names:
-            return [self._one(exact, index) for index in range(rows.height)]
-        found = self._rows.encode(rows)
-        records: list[Record | Problem | None] = [None] * rows.height
-        for place, key, value in zip(found.places.tolist(), found.keys, found.values, strict=True):
-            assert key is not None and value is not None
-            records[place] = (key, value)
-        # The one encoder tells the field of those that do not fit.
-        return [self._one(exact, i) if record is None else record for i, record in enumerate(records)]
-
-    def _one(self, exact: Callable[[int], Any], index: int) -> Record | Problem:
+    def one_or_not(self, event: Any) -> Record | Problem:
+        """The record of an event, or why it has none."""
+        if not isinstance(event, dict):
+            return Problem(422, "not_event", "an event is a JSON object")
         try:
-            return self.one(exact(index))
-        except Misfit as e:
-            return refused(e)
+            return self.one(event)
         except Problem as e:
             return e
 
@@ -94,9 +68,9 @@ class Encoder:
             return str(found)
 
         if not node.logical and node.kind in ("string", "enum"):
-            return lambda given, value: written(given, value) if given is None else str(given)
+            return lambda given, value: given if type(given) is str else written(given, value)
         if not node.logical and node.kind in ("int", "long"):
-            return lambda given, value: written(given, value) if given is None else str(int(given))
+            return lambda given, value: str(given) if type(given) is int else written(given, value)
         return written
 
 
@@ -104,23 +78,77 @@ class JsonEncoder(Encoder):
     """Encodes events in JSON."""
 
     def __init__(self, topics: PipelineTopics, options: Options | None = None) -> None:
-        self.options = options or Options()
-        super().__init__(topics, json_form(self.options.clock))
+        super().__init__(topics, json_form((options or Options()).clock))
+        quick = Quick(topics.pipeline.raw)
+        # A clock of the user's own reads times in another way.
+        self._quick = quick if quick.possible and options is None else None
 
-    def array(self, objects: list[dict[str, Any]], exact: Callable[[], list[Any]]) -> list[Record | Problem]:
-        """The events of an array.
+    def text(self, text: bytes) -> Record:
+        """The record of an event's text.
+
+        Raises:
+            Problem: 400: it is no JSON; 422: it is no event, or does not fit the schema.
+        """
+        quick = self._quick
+        if quick is not None:
+            try:
+                event = quick.parse(text)
+                if type(event) is dict:
+                    value = self._header + quick.encode(event, quick.sure_of_zeros(text))
+                    return self._text(event[self._key], value).encode(), value
+            except Doubt:
+                pass
+        found = exactly(text)
+        if not isinstance(found, dict):
+            raise Problem(422, "not_event", "an event is a JSON object, and many are an array of them, or lines")
+        return self.one(found)
+
+    def array(self, text: bytes, check: Callable[[int], object]) -> list[Record | Problem]:
+        """The records of the events of an array's text, or why one has none.
 
         Args:
-            objects: as a fast parser gave them: numbers may have been rounded.
-            exact: the same from the exact parser; called where that matters.
-        """
-        rows = _ArrayRows(objects, exact, self.options)
-        return self.many(rows, rows.names, rows.row)
+            text: of the array.
+            check: told how many events there are; may raise.
 
-    def lines(self, objects: list[dict[str, Any]], lines: list[bytes]) -> list[Record | Problem]:
-        """The events of lines, as a fast parser gave them, and the lines themselves."""
-        rows = _LineRows(objects, lines, self.options)
-        return self.many(rows, rows.names, rows.row)
+        Raises:
+            Problem: 400: it is no JSON.
+        """
+        quick = self._quick
+        exact: list[Any] | None = None
+        if quick is not None:
+            try:
+                given = quick.parse(text)
+            except Doubt:
+                given = None
+            if given is not None:
+                check(len(given))
+                sure, header, key = quick.sure_of_zeros(text), self._header, self._key
+                records: list[Record | Problem] = []
+                for index, event in enumerate(given):
+                    try:
+                        value = header + quick.encode(event, sure)
+                        records.append((self._text(event[key], value).encode(), value))
+                    except Doubt:
+                        exact = exact or exactly(text)
+                        records.append(self.one_or_not(exact[index]))  # type: ignore[index]
+                    except Problem as e:
+                        records.append(e)
+                return records
+        events = exactly(text)
+        check(len(events))
+        return [self.one_or_not(event) for event in events]
+
+    def lines(self, lines: Sequence[bytes]) -> list[Record | Problem]:
+        """The record of each line, or why it has none."""
+        records: list[Record | Problem] = []
+        for line in lines:
+            try:
+                records.append(self.text(line))
+            except Problem as e:
+                # Of several lines, one that is no JSON is that of one event.
+                detail = e.detail.replace("the body is", "the line is", 1)
+                records.append(Problem(422, e.code, detail, field=e.field))
+        return records
 
 
 class AvroEncoder(Encoder):
@@ -128,40 +156,26 @@ class AvroEncoder(Encoder):
 
     def __init__(self, topics: PipelineTopics) -> None:
         super().__init__(topics, column_form())
+        self._rows = RowEncoder(self._codec, column_form(), key=self._key)
+        self._names = frozenset(topics.columns("raw"))
 
+    def rows(self, rows: Rows, names: frozenset[str]) -> list[Record | Problem]:
+        """The record of each row, or why it has none.
 
-class _LineRows(JsonRows):
-    """Lines, whose numbers beyond 64 bits are left to the exact parser: the fast one has rounded them."""
-
-    def lane(self, f: Field) -> Lane | None:
-        lane = super().lane(f)
-        if lane is None or f.node.kind not in ("float", "double"):
-            return lane
-        large = lane.column.abs() >= EXACT
-        if not large.any():
-            return lane
-        fits = ~large.fill_null(False)
-        return Lane(lane.column, fits if lane.fits is None else pl.Series(lane.fits) & fits)
-
-
-class _ArrayRows(_LineRows):
-    def __init__(self, objects: list[dict[str, Any]], exact: Callable[[], list[Any]], options: Options) -> None:
-        super().__init__(objects, [], options)
-        self._all: list[Any] | None = None
-        self._exact = exact
-
-    def row(self, index: int) -> Any:
-        if self._all is None:
-            self._all = self._exact()
-        return self._all[index]
-
-    def _may_be_rounded(self, index: int) -> bool:
-        return True
-
-
-def refused(e: Misfit) -> Problem:
-    """The refusal of an event that does not fit."""
-    return Problem(422, "misfit", str(e), field=e.path)
+        Args:
+            rows: of a file.
+            names: fields that some of them have.
+        """
+        if not names <= self._names:
+            # What the schema does not have is refused by name.
+            return [self.one_or_not(rows.row(index)) for index in range(rows.height)]
+        found = self._rows.encode(rows)
+        records: list[Record | Problem | None] = [None] * rows.height
+        for place, key, value in zip(found.places.tolist(), found.keys, found.values, strict=True):
+            assert key is not None and value is not None
+            records[place] = (key, value)
+        # The one encoder tells the field of those that do not fit.
+        return [self.one_or_not(rows.row(i)) if record is None else record for i, record in enumerate(records)]
 
 
 def exactly(text: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import ipaddress
 import logging
@@ -21,6 +22,7 @@ from headrace.producers.http.limits import Limits
 from headrace.producers.http.oidc import Oidc
 from headrace.producers.http.webhook import read_webhook
 from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.worker.service import YOUNG
 
 log = logging.getLogger("headrace.http")
 
@@ -105,6 +107,10 @@ def serve(
     }
     config = _config(App(served, limits, auth), access, host, port)
     server.append(_Server(config, _renewals(access, auth, served, webhooks, config)))
+    # Imports leave half a million objects that never go, and a request's own go by themselves.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG)
     server[0].run()
     if not server[0].started:
         raise ConfigError(f"port {port} of {host} cannot be listened on: give another --port or --host")

@@ -259,7 +259,9 @@ def _steps(path: str) -> list[Step]:
 def _walk(value: Any, steps: list[Step]) -> Any:
     """What stands at the end of a path; missing where one of its steps is."""
     for step in steps:
-        if (isinstance(step, str) and isinstance(value, dict) and step in value) or (isinstance(step, int) and isinstance(value, list) and step < len(value)):
+        if (isinstance(step, str) and isinstance(value, dict) and step in value) or (
+            isinstance(step, int) and isinstance(value, list) and step < len(value)
+        ):
             value = value[step]
         else:
             return _MISSING
