@@ -83,9 +83,7 @@ class App:
             for webhook in served.webhooks:
                 self._posts[f"/v1/pipelines/{name}/webhooks/{webhook}"] = _Post(name, served, limits, webhook)
         topics = {name: served.door.topics for name, served in pipelines.items()}
-        self._openapi = orjson.dumps(
-            document(topics, {n: sorted(s.webhooks) for n, s in pipelines.items()}, limits, secured=not auth.open)
-        )
+        self._openapi = orjson.dumps(document(topics, limits, secured=not auth.open))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""

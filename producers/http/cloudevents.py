@@ -15,8 +15,11 @@ from headrace.producers.http.problem import Problem
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 PREFIX = b"ce-"
 _REQUIRED = ("id", "source", "specversion", "type")
+_TEXTS = (*_REQUIRED, "subject", "dataschema", "datacontenttype", "time")
+"""Attributes that CloudEvents itself knows: each is text."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _NAME = re.compile("[a-z0-9]+", re.ASCII)
-_LONGEST = 1_000
+LONGEST = 1_000
 
 
 class Envelope(NamedTuple):
@@ -45,6 +48,8 @@ def structured(event: Any) -> tuple[Envelope, Any]:
     for name, value in event.items():
         if name in ("data", "data_base64") or value is None:
             continue
+        if name in _TEXTS and not isinstance(value, str):
+            raise Problem(422, "not_cloudevent", f"the attribute {name} is no text")
         if isinstance(value, bool):
             value = "true" if value else "false"
         if not isinstance(value, str | int):
@@ -92,11 +97,13 @@ def envelope(attributes: Mapping[str, str]) -> Envelope:
             raise Problem(422, "not_cloudevent", f"the CloudEvent has no {name}")
     if attributes["specversion"] != "1.0":
         raise Problem(422, "not_cloudevent", f"its specversion is {attributes['specversion'][:20]}, and 1.0 is read")
+    if "time" in attributes and not _TIME.fullmatch(attributes["time"]):
+        raise Problem(422, "not_cloudevent", "its time is not written as RFC 3339 has it: 2024-03-01T10:00:00Z")
     for name, value in attributes.items():
         if not _NAME.fullmatch(name):
             raise Problem(422, "not_cloudevent", f"{name[:60]!r} is no name of an attribute: a-z and 0-9 alone are")
-        if len(value) > _LONGEST:
-            raise Problem(422, "not_cloudevent", f"the attribute {name} has more than {_LONGEST:,} characters")
+        if len(value) > LONGEST:
+            raise Problem(422, "not_cloudevent", f"the attribute {name} has more than {LONGEST:,} characters")
         if any(c < " " or "\ud800" <= c <= "\udfff" for c in value):
             raise Problem(422, "not_cloudevent", f"the attribute {name} has a control character")
     # The record itself is Avro, whatever the data was.

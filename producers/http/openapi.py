@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import headrace
 from headrace.codec.tree import Node, parse
 from headrace.producers.http.bodies import AVRO, JSON, LINES, LONGEST_ID
-from headrace.producers.http.cloudevents import BATCH, STRUCTURED
+from headrace.producers.http.cloudevents import BATCH, LONGEST, STRUCTURED
 from headrace.producers.http.limits import Limits
 from headrace.topics.pipeline_topics import PipelineTopics
 
@@ -16,14 +16,11 @@ Json = dict[str, Any]
 EXACT = (1 << 53) - 1
 
 
-def document(
-    pipelines: Mapping[str, PipelineTopics], webhooks: Mapping[str, Sequence[str]], limits: Limits, *, secured: bool
-) -> Json:
-    """The document.
+def document(pipelines: Mapping[str, PipelineTopics], limits: Limits, *, secured: bool) -> Json:
+    """The document. Webhooks are not in it: what they take is their senders' to say.
 
     Args:
         pipelines: name -> its topics.
-        webhooks: name -> its webhooks.
         limits: of the server.
         secured: whether callers are asked who they are.
     """
@@ -33,8 +30,6 @@ def document(
         event = f"{name}.Event"
         schemas[event] = json_schema(topics.pipeline.raw)
         paths[f"/v1/pipelines/{name}/events"] = {"post": _events(name, event, secured, limits)}
-        for webhook in webhooks.get(name, ()):
-            paths[f"/v1/pipelines/{name}/webhooks/{webhook}"] = {"post": _webhook(name, webhook, secured)}
     paths |= {
         "/health": {"get": _get("How the server is", JSON, {"type": "object"}, may_fail=True)},
         "/livez": {"get": _get("200 while the server can go on", "text/plain", {"type": "string"}, may_fail=True)},
@@ -63,12 +58,12 @@ def json_schema(schema: Json) -> Json:
 def _events(name: str, event: str, secured: bool, limits: Limits) -> Json:
     one = _ref(event)
     binary = {"type": "string", "format": "binary"}
-    batch = {"type": "array", "items": one, "minItems": 1, "maxItems": limits.events}
+    batch = {"type": "array", "items": one, "minItems": 1}
     content: Json = {
         JSON: {"schema": {"oneOf": [one, batch]}},
         LINES[0]: {"schema": {"type": "string", "description": "One event a line."}},
         STRUCTURED: {"schema": _cloudevent(one)},
-        BATCH: {"schema": {"type": "array", "items": _cloudevent(one), "minItems": 1, "maxItems": limits.events}},
+        BATCH: {"schema": {"type": "array", "items": _cloudevent(one), "minItems": 1}},
         AVRO[0]: {"schema": {**binary, "description": "An object container file, or Confluent's wire format."}},
     }
     return {
@@ -95,22 +90,12 @@ def _events(name: str, event: str, secured: bool, limits: Limits) -> Json:
             },
         ],
         "requestBody": {"required": True, "content": content},
-        "responses": _responses(secured, many=True),
+        "responses": _responses(secured, limits),
         **({"security": [{"bearer": []}, {"key": []}]} if secured else {}),
     }
 
 
-def _webhook(name: str, webhook: str, secured: bool) -> Json:
-    return {
-        "operationId": f"webhook_{name}_{webhook}",
-        "summary": f"The webhook {webhook} of {name}",
-        "requestBody": {"required": True, "content": {JSON: {"schema": {}}}},
-        "responses": _responses(True, many=True),
-        **({"security": [{"bearer": []}, {"key": []}, {}]} if secured else {}),
-    }
-
-
-def _responses(secured: bool, *, many: bool) -> Json:
+def _responses(secured: bool, limits: Limits) -> Json:
     sent = {"oneOf": [_ref("Sent"), _ref("Results")]}
     retry = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds to wait."}}
     refused = {"application/problem+json": {"schema": _ref("Problem")}, JSON: {"schema": _ref("Results")}}
@@ -124,7 +109,7 @@ def _responses(secured: bool, *, many: bool) -> Json:
         "207": {"description": "Some events were refused", "content": {JSON: {"schema": _ref("Results")}}},
         "400": {"description": "The request cannot be read", "content": only},
         "408": {"description": "The body was too slow", "content": only},
-        "413": {"description": "The body is too large, or holds too many events", "content": refused},
+        "413": {"description": f"More than {limits.body:,} bytes or {limits.events:,} events", "content": refused},
         "415": {"description": "The content type, its charset or encoding is not read", "content": only},
         "422": {"description": "No event fits the schema, or none was sent", "content": refused},
         "429": {"description": "Too many events or requests", "content": only, "headers": retry},
@@ -174,18 +159,22 @@ def _common() -> Json:
 
 
 def _cloudevent(data: Json) -> Json:
-    text = {"type": "string", "minLength": 1, "maxLength": 1000, "pattern": "^[!-~]+$"}
+    text = {"type": "string", "maxLength": LONGEST, "pattern": "^[^\\u0000-\\u001f]+$"}
+    maybe = {"anyOf": [text, {"type": "null"}]}
     properties = {
         "specversion": {"const": "1.0"},
         "id": text,
         "source": text,
         "type": text,
-        "subject": text,
-        "time": {"type": "string", "format": "date-time"},
-        "datacontenttype": {"const": JSON},
+        "subject": maybe,
+        "dataschema": maybe,
+        "time": {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
+        "datacontenttype": {"enum": [JSON, None]},
         "data": data,
     }
-    return _object(properties, ["specversion", "id", "source", "type", "data"])
+    extension = {"anyOf": [text, {"type": ["integer", "boolean", "null"]}]}
+    found = _object(properties, ["specversion", "id", "source", "type", "data"])
+    return {**found, "additionalProperties": extension, "propertyNames": {"pattern": "^[a-z0-9]{1,100}$"}}
 
 
 def _object(properties: Json, required: list[str]) -> Json:
