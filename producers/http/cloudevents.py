@@ -95,6 +95,9 @@ def envelope(attributes: Mapping[str, str]) -> Envelope:
     for name in _REQUIRED:
         if not attributes.get(name):
             raise Problem(422, "not_cloudevent", f"the CloudEvent has no {name}")
+    for name in _TEXTS:
+        if attributes.get(name) == "":
+            raise Problem(422, "not_cloudevent", f"the attribute {name} is empty")
     if attributes["specversion"] != "1.0":
         raise Problem(422, "not_cloudevent", f"its specversion is {attributes['specversion'][:20]}, and 1.0 is read")
     if "time" in attributes and not _TIME.fullmatch(attributes["time"]):

@@ -148,7 +148,7 @@ class Door:
             if before is not None:
                 if before.mark is not None and before.mark != sent.mark:
                     raise Problem(
-                        422, "id_conflict", "another event was sent under this id: give each event an id of its own"
+                        409, "id_conflict", "another event was sent under this id: give each event an id of its own"
                     )
                 self.repeated += 1
                 return Taken(before, True)

@@ -109,6 +109,7 @@ def _responses(secured: bool, limits: Limits) -> Json:
         "207": {"description": "Some events were refused", "content": {JSON: {"schema": _ref("Results")}}},
         "400": {"description": "The request cannot be read", "content": only},
         "408": {"description": "The body was too slow", "content": only},
+        "409": {"description": "Another event was sent under this id", "content": refused},
         "413": {"description": f"More than {limits.body:,} bytes or {limits.events:,} events", "content": refused},
         "415": {"description": "The content type, its charset or encoding is not read", "content": only},
         "422": {"description": "No event fits the schema, or none was sent", "content": refused},
@@ -172,7 +173,7 @@ def _cloudevent(data: Json) -> Json:
         "datacontenttype": {"enum": [JSON, None]},
         "data": data,
     }
-    extension = {"anyOf": [text, {"type": ["integer", "boolean", "null"]}]}
+    extension = {"anyOf": [{**text, "pattern": "^[^\\u0000-\\u001f]*$"}, {"type": ["integer", "boolean", "null"]}]}
     found = _object(properties, ["specversion", "id", "source", "type", "data"])
     return {**found, "additionalProperties": extension, "propertyNames": {"pattern": "^[a-z0-9]{1,100}$"}}
 

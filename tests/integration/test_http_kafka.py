@@ -227,8 +227,8 @@ def test_while_kafka_is_paused_events_are_refused_or_kept_and_none_is_lost_or_do
             assert (late.status_code, late.json()["code"], late.headers["retry-after"]) == (503, "not_yet", "5")
             full = client.post(server.path, json=[click(f"full{i}") for i in range(20)])
             assert (full.status_code, full.json()["code"]) == (503, "queue_full")
-            wait_for(lambda: post("away").json()["code"] == "kafka_away", 20, "Kafka to be told away")
-            assert client.get("/readyz").status_code == 503
+            wait_for(lambda: client.get("/readyz").status_code == 503, 20, "Kafka to be told away")
+            assert post("away").json()["code"] == "kafka_away"
             assert client.get("/livez").status_code == 200
             again = post("kept")
             assert (again.status_code, again.json()["code"]) == (503, "not_yet")

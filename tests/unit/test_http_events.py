@@ -250,7 +250,7 @@ def test_another_event_under_a_known_id_is_refused() -> None:
     asking.post(click("a"), idempotency_key="k1")
     for door in (asking, asking.again()):
         found = door.post(click("b"), idempotency_key="k1")
-        assert (found.status, found.json["code"]) == (422, "id_conflict")
+        assert (found.status, found.json["code"]) == (409, "id_conflict")
     assert asking.names() == ["a"]
 
 
