@@ -54,7 +54,7 @@ def read_headed(
                     door.passing(error)
                     continue
                 if tp in left and at < left[tp] and error is None:
-                    found = next((v for name, v in message.headers() or () if name == header), None)
+                    found = dict(message.headers() or ()).get(header)
                     if found is not None:
                         octets = found.encode() if isinstance(found, str) else found
                         yield Headed(tp, at, message.timestamp()[1], message.value(), octets)

@@ -1,4 +1,4 @@
-"""The application: a request to a pipeline's door, and its answer. Plain ASGI: a framework would cost more than that."""
+"""The application: a request to a pipeline's door, and its answer. Plain ASGI: a framework costs more than all that."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class App:
         self._auth = auth
         self._rates = Rates(limits)
         self._registry = CollectorRegistry()
-        self._registry.register(self.figures)  # type: ignore[arg-type]
+        self._registry.register(self.figures)
         self._posts: dict[str, _Post] = {}
         for name, served in pipelines.items():
             self._posts[f"/v1/pipelines/{name}/events"] = _Post(name, served, limits)
@@ -237,9 +237,9 @@ def _many(found: Sequence[Taken | Problem], options: Options) -> Answer:
         status = 207
     else:
         status = next(iter(statuses)) if len(statuses) == 1 else 503 if 503 in statuses else 422
-    told = {"accepted": fine, "refused": len(results) - fine, "results": results}
+    summary = {"accepted": fine, "refused": len(results) - fine, "results": results}
     headers = (JSON_TYPE, (b"retry-after", b"5")) if status == 503 else (JSON_TYPE,)
-    return Answer(status, orjson.dumps(told), headers)
+    return Answer(status, orjson.dumps(summary), headers)
 
 
 def _all_sent(found: Sequence[Taken | Problem]) -> bytes:
@@ -248,7 +248,7 @@ def _all_sent(found: Sequence[Taken | Problem]) -> bytes:
         places = [b'{"status":200,"partition":%d,"offset":%d}' % (t.sent.partition, t.sent.offset) for t in found]  # type: ignore[union-attr]
     except AttributeError:
         return b""
-    if any([t.sent.offset < 0 or t.repeated for t in found]):  # type: ignore[union-attr]
+    if any(t.sent.offset < 0 or t.repeated for t in found):  # type: ignore[union-attr]
         return b""
     return b'{"accepted":%d,"refused":0,"results":[%b]}' % (len(found), b",".join(places))
 

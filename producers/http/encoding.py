@@ -130,7 +130,7 @@ class JsonEncoder(Encoder):
                         records.append((self._text(event[key], value).encode(), value))
                     except Doubt:
                         exact = exact or exactly(text)
-                        records.append(self.one_or_not(exact[index]))  # type: ignore[index]
+                        records.append(self.one_or_not(exact[index]))
                     except Problem as e:
                         records.append(e)
                 return records
@@ -172,7 +172,8 @@ class AvroEncoder(Encoder):
         found = self._rows.encode(rows)
         records: list[Record | Problem | None] = [None] * rows.height
         for place, key, value in zip(found.places.tolist(), found.keys, found.values, strict=True):
-            assert key is not None and value is not None
+            assert key is not None
+            assert value is not None
             records[place] = (key, value)
         # The one encoder tells the field of those that do not fit.
         return [self.one_or_not(rows.row(i)) if record is None else record for i, record in enumerate(records)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -55,8 +55,9 @@ class Figures:
         for pipeline, n in self.octets.items():
             octets.add_metric([pipeline], n)
         yield from (requests, events, octets)
-        under_way = GaugeMetricFamily("headrace_http_requests_under_way", "Requests not answered yet.")
-        under_way.add_metric([], self.under_way)
+        under_way = GaugeMetricFamily(
+            "headrace_http_requests_under_way", "Requests not answered yet.", value=self.under_way
+        )
         yield under_way
         seconds = HistogramMetricFamily("headrace_http_request_seconds", "Time from a request's head to its answer.")
         bounds = [*map(str, BOUNDS_S), "+Inf"]
@@ -66,7 +67,7 @@ class Figures:
         yield from self._of_doors()
 
     def _of_doors(self) -> Iterable[Metric]:
-        gauges = {
+        gauges: dict[str, tuple[str, Callable[[Door], float]]] = {
             "waiting": ("Records that Kafka does not have yet.", lambda door: door.waiting),
             "remembered_ids": ("Ids whose repeats are recognised.", lambda door: len(door.ids)),
             "away_seconds": ("Seconds for which Kafka has taken nothing of what waits; 0: it takes.", Door.away_s),

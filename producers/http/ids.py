@@ -107,7 +107,7 @@ class Ids:
         """
         now = self._clock()
         while self._by_age and (self._by_age[0][0] < now - self._span_s or self._by_age[0][1].error is not None):
-            at, sent = self._by_age[0]
+            sent = self._by_age[0][1]
             if sent.offset < 0 and sent.error is None:  # on its way still: its repeat must find it
                 break
             self._by_age.popleft()

@@ -1,4 +1,4 @@
-"""Bearer tokens of an OpenID Connect issuer: JWTs signed with a key of its set, which is fetched and kept for a while."""
+"""Bearer tokens of an OpenID Connect issuer: JWTs signed with one of its keys, which are fetched and kept a while."""
 
 from __future__ import annotations
 

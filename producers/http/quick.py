@@ -1,7 +1,7 @@
 """JSON events that plainly fit, to Avro bytes at once: what a fast parser gives, where nothing of it can be in doubt.
 
 The encoder of the form (:mod:`headrace.codec.values`) decides; this one may only do what it would do, and doubts the
-rest: whatever may have been rounded by the parser, is written in an unusual way, or does not fit. Tests hold it to that.
+rest: what the parser may have rounded, what is written in an unusual way, or does not fit. Tests hold it to that.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import hmac
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -256,15 +256,15 @@ def _steps(path: str) -> list[Step]:
     return steps
 
 
-def _walk(value: Any, steps: list[Step]) -> Any:
+def _walk(value: Any, steps: Sequence[Step]) -> Any:
     """What stands at the end of a path; missing where one of its steps is."""
     for step in steps:
-        if (isinstance(step, str) and isinstance(value, dict) and step in value) or (
-            isinstance(step, int) and isinstance(value, list) and step < len(value)
-        ):
-            value = value[step]
-        else:
+        there = isinstance(value, dict) and step in value
+        if isinstance(step, int):
+            there = isinstance(value, list) and step < len(value)
+        if not there:
             return _MISSING
+        value = value[step]
     return value
 
 

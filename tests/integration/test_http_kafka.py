@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import re
 import signal
@@ -105,7 +106,7 @@ def sent(topics: PipelineTopics) -> Counter[str]:
 
 
 def places(topics: PipelineTopics) -> dict[str, tuple[int, int]]:
-    found = {}
+    found: dict[str, tuple[int, int]] = {}
     for c in read_all(topics.log, topics.topic("raw")):
         names = topics.codec("raw").decode(c.values).frame()["click_id"].to_list()
         found |= {n: (c.tp.partition, o) for n, o in zip(names, c.offsets.tolist(), strict=True)}
@@ -246,8 +247,6 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate of its own for 127.0.0.1, and its key."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "door")])
     now = datetime.now(UTC)
-    import ipaddress
-
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     made = (
         x509.CertificateBuilder()

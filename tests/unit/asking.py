@@ -106,7 +106,7 @@ class Asking:
 
     def places(self) -> dict[str, tuple[int, int]]:
         """click_id -> partition and offset of its record."""
-        codec, found = self.topics.codec("raw"), {}
+        codec, found = self.topics.codec("raw"), dict[str, tuple[int, int]]()
         for chunk in read_all(self.topics.log, self.topics.topic("raw")):
             names: Sequence[str] = codec.decode(chunk.values).frame()["click_id"].to_list()
             found |= {name: (chunk.tp.partition, at) for name, at in zip(names, chunk.offsets.tolist(), strict=True)}

@@ -24,14 +24,19 @@ from headrace.producers.http.problem import Problem
 from headrace.producers.http.server import Access
 from tests.unit.asking import EVENTS, Asking, click
 
+FILE = """
+[keys.shop]
+sha256 = "{shop}"
+[keys.other]
+sha256 = "{other}"
+pipelines = ["flights"]
+"""
+
 
 def keys_file(folder: Path, text: str = "") -> Path:
     file = folder / "keys.toml"
     hashed = {name: hashlib.sha256(f"{name}-key".encode()).hexdigest() for name in ("shop", "other")}
-    file.write_text(
-        text
-        or f'[keys.shop]\nsha256 = "{hashed["shop"]}"\n[keys.other]\nsha256 = "{hashed["other"]}"\npipelines = ["flights"]\n'
-    )
+    file.write_text(text or FILE.format(**hashed))
     return file
 
 
@@ -115,7 +120,7 @@ class Issuer:
     """An OIDC issuer with a server for its discovery document and its keys."""
 
     def __init__(self) -> None:
-        self.keys = [RSAKey.generate_key(2048, {"kid": "one"})]
+        self.keys: list[Any] = [RSAKey.generate_key(2048, {"kid": "one"})]
         self.asked: list[str] = []
         issuer = self
 

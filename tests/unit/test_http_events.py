@@ -19,6 +19,7 @@ from headrace.testing.memory import in_memory
 from headrace.testing.pipelines import RAW, toy
 from tests.unit.asking import EVENTS, Asking, click
 
+FIELDS: Any = RAW["fields"]
 LINES = "application/x-ndjson"
 CLOUD, CLOUDS = "application/cloudevents+json", "application/cloudevents-batch+json"
 
@@ -298,11 +299,11 @@ def test_a_body_may_be_so_large_and_hold_so_many_events() -> None:
 
 def test_avro_of_another_schema_is_held_to_the_events_own() -> None:
     asking = Asking()
-    fields = [f for f in RAW["fields"] if f["name"] != "bought"]  # type: ignore[index]
+    fields = [f for f in FIELDS if f["name"] != "bought"]
     less = {**RAW, "fields": fields}
     found = asking.post(avro([python("a")], schema=less), "application/avro")
     assert (found.status, asking.names()) == (200, ["a"])
-    text = {**RAW, "fields": [{**f, "type": "string"} if f["name"] == "price" else f for f in RAW["fields"]]}  # type: ignore[index]
+    text = {**RAW, "fields": [{**f, "type": "string"} if f["name"] == "price" else f for f in FIELDS]}
     found = asking.post(avro([{**python("b"), "price": "9.5"}], schema=text), "application/avro")
     assert (found.status, found.json["results"][0]["field"]) == (422, "price")
     assert asking.post(avro([python("c")])[:-20], "application/avro").json["code"] == "not_avro"
@@ -313,7 +314,7 @@ def test_avro_of_another_schema_is_held_to_the_events_own() -> None:
 @pytest.mark.parametrize("kind", ["long", "double", ["null", "long"]])
 def test_the_key_is_that_of_a_row_whatever_its_type(kind: object) -> None:
     field = {"name": "code", "type": kind}
-    pipeline = replace(toy("shop"), raw={**RAW, "fields": [*RAW["fields"], field]}, key="code")  # type: ignore[misc]
+    pipeline = replace(toy("shop"), raw={**RAW, "fields": [*FIELDS, field]}, key="code")
     asking = Asking(in_memory(pipeline))
     asking.post([click("a", code=5), click("b", code=5.0), click("c", code=None)])
     keys = {e.key for entries in asking.topics.log.entries.values() for e in entries}  # type: ignore[attr-defined]
