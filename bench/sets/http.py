@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-
 from bench import cores
 from bench.pairing import Measure
 from bench.progress import Rate

@@ -40,7 +40,10 @@ class KafkaPolledSender:
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: OnDelivery
     ) -> bool:
         try:
-            self._producer.produce(topic, value, key, -1, on_delivery, None, 0, headers)  # type: ignore[arg-type]
+            if headers:
+                self._producer.produce(topic, value, key, -1, on_delivery, None, 0, headers)  # type: ignore[arg-type]
+            else:
+                self._producer.produce(topic, value, key, -1, on_delivery)
         except BufferError:
             return False
         except KafkaException as e:

@@ -146,14 +146,15 @@ class App:
             if isinstance(event, Problem):
                 counts[post.pipeline, "refused"] += 1
                 raise event
-            [taken], waiter = post.door.take([event])
-            if isinstance(taken, Problem):
+            try:
+                taken, waiter = post.door.take_one(event)
+            except Problem:
                 counts[post.pipeline, "refused"] += 1
-                raise taken
+                raise
             counts[post.pipeline, "repeated" if taken.repeated else "sent"] += 1
             if not options.wait:
                 return _ACCEPTED
-            if not await waiter.future:
+            if waiter is not None and not await waiter.future:
                 raise LATE
             return _one(taken)
         sound = [e for e in events if type(e) is Event]

@@ -75,6 +75,7 @@ class Door:
         self.ids = Ids(limits.remember_s, limits.remembered)
         self._remember()
         self._sender = topics.log.polled_sender("headrace-http")
+        self._offer = self._sender.offer
         self._waiters: deque[Waiter] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._polling = False
@@ -129,6 +130,31 @@ class Door:
             waiter.future.set_result(True)
         return found, waiter
 
+    def take_one(self, event: Event) -> tuple[Taken, Waiter | None]:
+        """Hand one event over, and give what waits for it; None: Kafka has it already.
+
+        Raises:
+            Problem: what :meth:`take` raises, and what it tells of an event.
+        """
+        loop = self._loop or self._started()
+        now = time.monotonic()
+        if event.id:
+            self.ids.make_room(1)
+        if not event.id or self.ids.find(event.id) is None:
+            self._check_room(1, now)
+        taken = self._take(event)
+        sent = taken.sent
+        if sent.offset >= 0 or sent.error is not None:
+            return taken, None
+        waiter = Waiter(loop.create_future(), now + self._limits.answer_s)
+        waiter.left = 1
+        sent.waiters.append(waiter)
+        self._waiters.append(waiter)
+        if not self._polling:
+            self._polling = True
+            loop.call_later(POLL_S, self._poll)
+        return taken, waiter
+
     def close(self, timeout: float) -> None:
         """Wait until Kafka has everything.
 
@@ -140,10 +166,10 @@ class Door:
             raise HeadraceError(f"{left} records were not delivered to {self._topic} in {timeout:g} s")
 
     def _take(self, event: Event) -> Taken:
-        id, headers = event.id, event.headers
+        key, value, id, headers = event
         sent = Sent(self._settled, id or None, None)
         if id:
-            sent.mark = hash(event.value)
+            sent.mark = hash(value)
             before = self.ids.find(id)
             if before is not None:
                 if before.mark is not None and before.mark != sent.mark:
@@ -153,10 +179,10 @@ class Door:
                 self.repeated += 1
                 return Taken(before, True)
             headers = [*headers, (HEADER, id.encode())]
-        if len(event.value) + len(event.key) > LARGEST:
-            raise Problem(413, "too_large", f"the record has {len(event.value):,} bytes, and may have {LARGEST:,}")
+        if len(value) + len(key) > LARGEST:
+            raise Problem(413, "too_large", f"the record has {len(value):,} bytes, and may have {LARGEST:,}")
         try:
-            room = self._sender.offer(self._topic, event.key, event.value, headers, sent.told)
+            room = self._offer(self._topic, key, value, headers, sent.told)
         except HeadraceError as e:
             self._breaks(str(e))
             raise Problem(503, "unavailable", str(e), retry_after=5) from None

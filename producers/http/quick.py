@@ -28,6 +28,8 @@ _TIME_LENGTHS = (20, 24, 27)
 """Of 2024-03-01T10:00:00Z, with milliseconds, with microseconds."""
 _DOUBLE, _SINGLE = Struct("<d").pack, Struct("<f").pack
 _ZEROS = b"0" * 20
+_SIZES = [whole(n) for n in range(64)]
+_WHOLE = [whole(n) for n in range(4096)]
 
 
 class Doubt(Exception):
@@ -122,7 +124,9 @@ def _plain(node: Node, sure: bool) -> Write | None:
 def _string(value: Any) -> bytes:
     if type(value) is not str:
         raise Doubt
-    return sized(value.encode())
+    data = value.encode()
+    n = len(data)
+    return _SIZES[n] + data if n < 64 else sized(data)
 
 
 def _boolean(value: Any) -> bytes:
@@ -136,7 +140,7 @@ def _boolean(value: Any) -> bytes:
 def _int(value: Any) -> bytes:
     if type(value) is not int or not -(1 << 31) <= value < 1 << 31:
         raise Doubt
-    return whole(value)
+    return _WHOLE[value] if 0 <= value < 4096 else whole(value)
 
 
 def _long(value: Any) -> bytes:
@@ -163,7 +167,7 @@ def _number(sure: bool, *, single: bool) -> Write:
 
     def number(value: Any) -> bytes:
         if type(value) is float:
-            if (value or sure) and -most < value < most and (not least or not value or abs(value) > least):
+            if -most < value < most and (sure if not value else not least or abs(value) > least):
                 return pack(value)
         elif type(value) is int and -most < value < most:
             return pack(value)
