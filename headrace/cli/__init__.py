@@ -57,7 +57,7 @@ class _Commands(UserDict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         alone = typer.Typer(rich_markup_mode=None)
         importlib.import_module(f"{__name__}.{super().__getitem__(name)}").register(alone)
-        return _with_hint(typer.main.get_group(alone).commands[name.rpartition(" ")[2]])
+        return _with_hint(typer.main.get_group(alone).commands[name])
 
 
 def _with_hint(command: Any) -> Any:

@@ -14,7 +14,7 @@ from headrace.errors import ConfigError
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command()(ingest)
+    app.command("run ingest")(ingest)
 
 
 def ingest(

@@ -106,9 +106,9 @@ class Door:
         loop = self._loop or self._started()
         now = time.monotonic()
         waiter = Waiter(loop.create_future(), now + self._limits.answer_s)
-        if named := sum([1 for e in events if e.id]):
-            self.ids.make_room(named)
-        if not named or not all(e.id and self.ids.find(e.id) for e in events):
+        if ids := [e.id for e in events if e.id]:
+            self.ids.make_room(ids)
+        if not all(e.id and self.ids.find(e.id) for e in events):
             self._check_room(len(events), now)
         found: list[Taken | Problem] = []
         for event in events:
@@ -139,7 +139,7 @@ class Door:
         loop = self._loop or self._started()
         now = time.monotonic()
         if event.id:
-            self.ids.make_room(1)
+            self.ids.make_room((event.id,))
         if not event.id or self.ids.find(event.id) is None:
             self._check_room(1, now)
         taken = self._take(event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError, Message
 
@@ -99,8 +99,8 @@ class Ids:
         if sent.id is not None and self._known.get(sent.id) is sent:
             del self._known[sent.id]
 
-    def make_room(self, count: int) -> None:
-        """See that so many more can be remembered.
+    def make_room(self, ids: Sequence[str]) -> None:
+        """Forget what is older than the span, and see that those of these ids that are not known can be remembered.
 
         Raises:
             Problem: 503: too many were sent within the span, none of which may be forgotten yet.
@@ -112,7 +112,8 @@ class Ids:
                 break
             self._by_age.popleft()
             self.forget(sent)
-        if len(self._by_age) + count > self._most:
+        new = sum([id not in self._known for id in ids])
+        if new and len(self._by_age) + new > self._most:
             oldest = self._by_age[0][0] if self._by_age else now
             wait = max(1, min(60, int(oldest + self._span_s - now) + 1))
             raise Problem(

@@ -278,6 +278,7 @@ def test_an_id_is_forgotten_after_its_span_and_a_full_memory_refuses_rather_than
     full = asking.post(click("c"), idempotency_key="k3")
     assert (full.status, full.json["code"], full.headers["retry-after"]) == (503, "ids_full", "60")
     assert asking.post(click("d")).status == 200
+    assert asking.post(click("b"), idempotency_key="k2").json["repeated"] is True
     now += 601
     assert "repeated" not in asking.post(click("a"), idempotency_key="k1").json
     assert asking.names() == ["a", "a", "b", "d"]
