@@ -290,9 +290,6 @@ class PolledSender(Protocol):
     def poll(self) -> int:
         """Call those who are to be told by now; never waits."""
 
-    def waiting(self) -> int:
-        """Records taken whose delivery has not been told."""
-
     def close(self, timeout: float) -> int:
         """Wait up to ``timeout`` seconds for Kafka to have everything; gives how many records it does not have."""
 

@@ -569,9 +569,6 @@ class MemoryPolledSender:
             on_delivery(error, message)
         return len(due)
 
-    def waiting(self) -> int:
-        return len(self._due)
-
     def close(self, timeout: float) -> int:
         self.poll()
         self._sender.close()

@@ -34,7 +34,6 @@ class KafkaPolledSender:
         }
         self._producer = client(Producer, {**writer.PRODUCER, **settings})
         self.poll = partial(self._producer.poll, 0)
-        self.waiting = self._producer.__len__
 
     def offer(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: OnDelivery

@@ -79,6 +79,8 @@ class Door:
         self._waiters: deque[Waiter] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._polling = False
+        # The client's own count holds more than records: what it says of brokers, too.
+        self._waiting = 0
         self._moved = 0.0
         """When Kafka last took something, or was last owed nothing."""
         self.trouble = ""
@@ -90,12 +92,12 @@ class Door:
     @property
     def waiting(self) -> int:
         """Records that Kafka does not have yet."""
-        return self._sender.waiting()
+        return self._waiting
 
     def away_s(self) -> float:
         """Seconds for which Kafka has taken nothing of what waits for it; 0: it takes."""
         idle = time.monotonic() - self._moved
-        return idle if self._moved and idle > self._limits.away_s and self._sender.waiting() else 0.0
+        return idle if self._moved and idle > self._limits.away_s and self._waiting else 0.0
 
     def take(self, events: Sequence[Event]) -> tuple[list[Taken | Problem], Waiter]:
         """Hand events over, and give for each what became of it, and what waits for all of them.
@@ -155,6 +157,11 @@ class Door:
             loop.call_later(POLL_S, self._poll)
         return taken, waiter
 
+    def rest(self) -> None:
+        """Take what the client says while nothing is sent."""
+        if not self._polling:
+            self._sender.poll()
+
     def close(self, timeout: float) -> None:
         """Wait until Kafka has everything.
 
@@ -188,6 +195,7 @@ class Door:
             raise Problem(503, "unavailable", str(e), retry_after=5) from None
         if not room:
             raise _full()
+        self._waiting += 1
         if id:
             self.ids.add(sent)
         return Taken(sent, False)
@@ -195,7 +203,7 @@ class Door:
     def _check_room(self, count: int, now: float) -> None:
         if self.trouble:
             raise Problem(503, "unavailable", self.trouble, retry_after=5)
-        waiting = self._sender.waiting()
+        waiting = self._waiting
         if not waiting:
             self._moved = now
         elif now - self._moved > self._limits.away_s:
@@ -220,12 +228,13 @@ class Door:
                 late = waiters.popleft()
                 if not late.future.done():
                     late.future.set_result(False)
-        self._polling = bool(waiters) or self._sender.waiting() > 0
+        self._polling = bool(waiters) or self._waiting > 0
         if self._polling:
             assert self._loop is not None
             self._loop.call_later(POLL_S, self._poll)
 
     def _settled(self, sent: Sent) -> None:
+        self._waiting -= 1
         if sent.error is None:
             self.delivered += 1
             return

@@ -108,7 +108,7 @@ def serve(
         for name, topics in pipelines.items()
     }
     config = _config(App(served, limits, auth), access, host, port)
-    server.append(_Server(config, _renewals(access, auth, served, webhooks, config)))
+    server.append(_Server(config, _renewals(access, auth, served, webhooks, config), [s.door for s in served.values()]))
     # Imports leave half a million objects that never go, and a request's own go by themselves.
     gc.collect()
     gc.freeze()
@@ -127,8 +127,9 @@ def serve(
 class _Server(uvicorn.Server):
     """A server that says where it listens, and takes up files that were renewed."""
 
-    def __init__(self, config: uvicorn.Config, renewals: Sequence[_Renewal]) -> None:
+    def __init__(self, config: uvicorn.Config, renewals: Sequence[_Renewal], doors: Sequence[Door]) -> None:
         super().__init__(config)
+        self._doors = doors
         self._renewals = renewals
         self._task: asyncio.Task[None] | None = None
 
@@ -155,6 +156,8 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(LOOK_S)
             for renewal in self._renewals:
                 renewal.look()
+            for door in self._doors:
+                door.rest()
 
 
 class _Renewal:
