@@ -16,6 +16,7 @@ from bench.sets.door import door
 from bench.sets.events import events
 from bench.sets.flat import flat
 from bench.sets.forward import forward
+from bench.sets.http import http
 from bench.sets.latency import latency
 from bench.sets.past import past
 from bench.sets.processors import join, preprocess
@@ -48,6 +49,7 @@ SETS: dict[str, Callable[[Sitting], None]] = {
     "forward": forward,
     "events": events,
     "door": door,
+    "http": http,
     "pair": pair,
     "swaps": swaps,
     "flat": flat,

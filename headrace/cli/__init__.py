@@ -22,6 +22,8 @@ from headrace.cli.group import LightGroup
 from headrace.cli.progress import LINE
 from headrace.errors import ConfigError, HeadraceError
 
+INGEST = "run ingest"
+"""A command of two words: what it takes has little to do with what processors take."""
 MODULES = {
     "demo": ("demo",),
     "new": ("new",),
@@ -33,6 +35,7 @@ MODULES = {
     "show": ("show",),
     "push": ("push",),
     "run": ("run",),
+    "ingest": (INGEST,),
     "watch": ("watch",),
     "lag": ("lag",),
     "models": ("models",),
@@ -75,6 +78,8 @@ class _Group(LightGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.obj, rest = take_connection(args)
+        if rest[:2] == INGEST.split():
+            rest = [INGEST, *rest[2:]]
         return super().parse_args(ctx, rest)
 
 

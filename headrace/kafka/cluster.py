@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from functools import partial
@@ -31,8 +31,11 @@ from headrace.kafka.choice import choose_transport
 from headrace.kafka.client import client
 from headrace.kafka.client_errors import AWAY, REFUSED, UNKNOWN, refusal
 from headrace.kafka.fixed import refuse_fixed
+from headrace.kafka.headed import read_headed
 from headrace.kafka.log import (
     GroupReader,
+    Headed,
+    PolledSender,
     Position,
     Reader,
     RebalanceListener,
@@ -41,6 +44,7 @@ from headrace.kafka.log import (
     Writer,
     kept_for,
 )
+from headrace.kafka.polled import KafkaPolledSender
 from headrace.kafka.reader import CONSUMER, KafkaGroupReader, KafkaReader, positions
 from headrace.kafka.sender import KafkaSender
 from headrace.kafka.writer import PRODUCER, KafkaWriter
@@ -218,6 +222,14 @@ class KafkaLog:
 
     def sender(self, name: str) -> Sender:
         return KafkaSender({**self._writing, "client.id": name})
+
+    def polled_sender(self, name: str) -> PolledSender:
+        return KafkaPolledSender({**self._writing, "client.id": name})
+
+    def headed(self, topic: str, header: str, since: datetime) -> Iterator[Headed]:
+        starts, ends = self.offsets_at(topic, since), self.high_watermarks(topic)
+        ranges = {TopicPartition(topic, p): (start, ends[p]) for p, start in starts.items() if start < ends[p]}
+        return read_headed(self._reading, ranges, header)
 
     def _until_known(self, topics: Mapping[str, int]) -> None:
         """Wait until the brokers tell of these topics' partitions: a created topic takes a moment to show."""

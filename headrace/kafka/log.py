@@ -290,6 +290,32 @@ class Sender(Protocol):
         """Take no more records, then flush; again does nothing. Raises what :meth:`flush` does."""
 
 
+class PolledSender(Protocol):
+    """A sender for an event loop: used by one thread, which takes the reports itself. It never gives up a record that
+    it has taken because Kafka is away."""
+
+    def offer(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: OnDelivery
+    ) -> bool:
+        """Hand over one record; see :meth:`Sender.offer`. ``on_delivery`` is called from inside :meth:`poll`."""
+
+    def poll(self) -> int:
+        """Call those who are to be told by now; never waits."""
+
+    def close(self, timeout: float) -> int:
+        """Wait up to ``timeout`` seconds for Kafka to have everything; gives how many records it does not have."""
+
+
+class Headed(NamedTuple):
+    """A record with a header that was looked for: where it stands, its value, and the header's."""
+
+    tp: TopicPartition
+    offset: int
+    timestamp: int
+    value: bytes | None
+    header: bytes
+
+
 class Log(Protocol):
     """A Kafka cluster, or its twin."""
 
@@ -352,6 +378,16 @@ class Log(Protocol):
         """
 
     def sender(self, name: str) -> Sender: ...
+
+    def polled_sender(self, name: str) -> PolledSender: ...
+
+    def headed(self, topic: str, header: str, since: datetime) -> Iterator[Headed]:
+        """The records that have a header and came at or after a time, those of open transactions too, up to the ends
+        that the partitions have now.
+
+        Raises:
+            Unavailable: the broker is away.
+        """
 
 
 def not_there(tp: TopicPartition, at: int, first: int, end: int) -> RecordsLost | Unavailable:

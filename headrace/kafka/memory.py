@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Literal
 
-from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
+from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, Message
 
 from headrace.errors import ConfigError, Fenced, HeadraceError, OffsetGone, TransactionAborted, Unavailable
 from headrace.kafka.acl import Rule
@@ -23,6 +24,7 @@ from headrace.kafka.log import (
     LARGEST,
     Chunk,
     GroupReader,
+    Headed,
     Headers,
     OnDelivery,
     Output,
@@ -169,6 +171,19 @@ class MemoryLog:
 
     def sender(self, name: str) -> MemorySender:
         return MemorySender(self)
+
+    def polled_sender(self, name: str) -> MemoryPolledSender:
+        return MemoryPolledSender(self)
+
+    def headed(self, topic: str, header: str, since: datetime) -> Iterator[Headed]:
+        with self.lock:
+            for partition, start in self.offsets_at(topic, since).items():
+                tp = TopicPartition(topic, partition)
+                for offset, entry in enumerate(self.entries[tp][start:], start):
+                    found = next((v for n, v in entry.headers if n == header), None)
+                    if found is not None and not entry.control:
+                        octets = found.encode() if isinstance(found, str) else found
+                        yield Headed(tp, offset, int(entry.at * 1000), entry.value, octets)
 
     def place(self, chunk: Chunk) -> None:
         """Put committed records where they stood in another log; between them are gaps."""
@@ -547,6 +562,33 @@ class MemorySender:
         partition = next(self._unkeyed) % n if entry.key is None else partition_of(entry.key, n)
         tp = TopicPartition(topic, partition)
         return tp, self._log.append(tp, entry)
+
+
+class MemoryPolledSender:
+    """A plain producer whose user takes the reports. Its queue is never full."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._sender = MemorySender(log)
+        self._due: deque[tuple[OnDelivery, KafkaError | None, Message]] = deque()
+
+    def offer(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: OnDelivery
+    ) -> bool:
+        def told(error: KafkaError | None, message: Message) -> None:
+            self._due.append((on_delivery, error, message))
+
+        return self._sender.offer(topic, key, value, headers=headers, on_delivery=told)
+
+    def poll(self) -> int:
+        due = [self._due.popleft() for _ in range(len(self._due))]
+        for on_delivery, error, message in due:
+            on_delivery(error, message)
+        return len(due)
+
+    def close(self, timeout: float) -> int:
+        self.poll()
+        self._sender.close()
+        return 0
 
 
 def _poll(

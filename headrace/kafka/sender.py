@@ -67,7 +67,7 @@ class KafkaSender:
         self._wake()
         self._producer.poll(0)
         if refused:
-            raise HeadraceError(f"{len(refused)} records for {topic} cannot be sent: {_why(refused[0])}")
+            raise HeadraceError(f"{len(refused)} records for {topic} cannot be sent: {why(refused[0])}")
 
     def offer(
         self,
@@ -92,7 +92,7 @@ class KafkaSender:
             self._producer.poll(0)
             return False
         except KafkaException as e:
-            raise HeadraceError(f"a record for {topic} cannot be sent: {_why(e.args[0])}") from e
+            raise HeadraceError(f"a record for {topic} cannot be sent: {why(e.args[0])}") from e
         self._wake()
         if taken % EVERY == 0:
             self._producer.poll(0)
@@ -194,7 +194,8 @@ class _Watch:
         return taken
 
 
-def _why(error: KafkaError) -> str:
+def why(error: KafkaError) -> str:
+    """Why a client does not take a record, and what to do about it."""
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         return f"over {LARGEST} bytes, make it smaller"
     return error.str()

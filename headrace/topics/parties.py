@@ -27,6 +27,8 @@ class Party:
 
 PRODUCER = Party(name="producer", reads=("pushes",), writes=("raw", "dead", "pushes"), transactional_ids=("push.",))
 """Programs that push events."""
+INGEST = Party(name="ingest", reads=("raw",), writes=("raw",))
+"""The server that takes events over HTTP: it finds the ids of the last minutes on raw."""
 SUBSCRIBER = Party(name="subscriber", reads=("models", "model_chunks", "decisions"), writes=("contracts",))
 """Services that follow the model in force and score with it."""
 PEOPLE = Party(
@@ -36,7 +38,7 @@ PEOPLE = Party(
     transactional_ids=("orders.", "dead.retry"),
 )
 """Those who look, decide, and put the records of dead letters back."""
-OUTSIDE = (PRODUCER, SUBSCRIBER, PEOPLE, Party(name="labelling", writes=("labels",)))
+OUTSIDE = (PRODUCER, INGEST, SUBSCRIBER, PEOPLE, Party(name="labelling", writes=("labels",)))
 
 
 def readers(topic: str, parties: Iterable[Party]) -> list[str]:

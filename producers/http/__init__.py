@@ -1,0 +1,1 @@
+"""Events over HTTP -> raw: JSON, JSON lines, Avro, CloudEvents and webhooks, answered when Kafka has them."""
