@@ -125,6 +125,7 @@ class KafkaGroupReader:
         """Who this member was when it got its partitions; what it commits, it commits as that."""
         self._topics = list(topics)
         self._unanswered: float | None = None
+        self._closing = False
         self._join()
 
     def _join(self) -> None:
@@ -195,11 +196,14 @@ class KafkaGroupReader:
         self._fetcher.resume(tps)
 
     def close(self) -> None:
+        self._closing = True
         self._fetcher.close()
         self._consumer.close()
 
     def _assigned(self, consumer: Consumer, parts: list[KafkaPartition]) -> None:
         # Nothing here may wait or fail: where this raises, the client goes on with the partitions unpaused.
+        if self._closing:
+            return  # a member that leaves may still be given its share, and does nothing with it
         tps = named(parts)
         self._rewound = False
         self._fetcher.direct(tps)

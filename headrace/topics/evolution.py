@@ -156,7 +156,10 @@ def _blocks(subject: Subject, *, other_values: bool) -> Iterator[str]:
 
 def _order(subject: Subject, parties: Sequence[Party]) -> str:
     short = subject.topic.rpartition(".")[2]
-    reading, writing = (", ".join(find(short, parties)) for find in (readers, writers))
+    by = writers(short, parties)
+    writing = ", ".join(by)
+    # Who writes a topic may read its own records, too: that is no reader that others write for.
+    reading = ", ".join(name for name in readers(short, parties) if name not in by)
     if subject.first == "any":
         return f"{subject.topic}: restart {writing} and {reading} with the new declaration, in any order"
     return f"{subject.topic}: restart {reading} with the new declaration first, and {writing} after them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -45,6 +46,7 @@ def test_a_member_that_is_not_answered_joins_anew_and_gets_its_share_in_the_end(
     busy.subscribe([topic])
     wait_for(lambda: busy.poll(0.1) is not None or bool(busy.assignment()), 30, "the other member's partitions")
     monkeypatch.setattr(reader, "REJOIN_S", 0.5)
+    caplog.set_level(logging.WARNING, logger="headrace.kafka.reader")
     listener = Listener()
     mine = log.group(group, [topic], "mine", listener)
     try:

@@ -57,7 +57,7 @@ def test_nothing_is_to_be_done_where_all_is_registered(shell: Shell) -> None:
 def test_a_change_that_everybody_reads_is_taken_and_registered_when_asked(shell: Shell, topics: PipelineTopics) -> None:
     steps = [
         "1. register shop.raw-Click",
-        "2. shop.raw: restart producer and preprocess with the new declaration, in any order",
+        "2. shop.raw: restart producer, ingest and preprocess with the new declaration, in any order",
     ]
     checked = shell("check", "shop", raw=WIDER)
     assert (checked.exit_code, checked.stdout.splitlines()[:2]) == (0, steps)
