@@ -239,7 +239,11 @@ class ConfluentRegistry:
 
     def _asked(self, what: str, ask: Callable[[], T]) -> T:
         try:
-            return ask()
+            try:
+                return ask()
+            except httpx.TransportError:
+                # A connection that was kept may have been let go by the other side, or hang in between: once more.
+                return ask()
         except SchemaRegistryError as e:
             raise self._translated(what, e) from None
         except (httpx.HTTPError, OAuthTokenError, OSError) as e:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -320,3 +321,36 @@ def test_whether_a_schema_would_be_taken_is_asked_without_registering_it(answer:
 def test_a_property_that_the_client_refuses_is_a_config_error(properties: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=f"^schema registry property refused: .*{said}"):
         ConfluentRegistry(Settings(registry_url="http://127.0.0.1:1", registry=properties))
+
+
+def test_a_connection_that_the_registry_let_go_is_made_anew() -> None:
+    """The first request meets a connection that is closed without an answer; the second is answered."""
+
+    class Once(BaseHTTPRequestHandler):
+        asked = 0
+
+        def do_GET(self) -> None:
+            type(self).asked += 1
+            if self.asked == 1:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            body = json.dumps({"error_code": 40403, "message": "no such schema"}).encode()
+            self.send_response(404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Once)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        registry = ConfluentRegistry(Settings(registry_url=f"http://127.0.0.1:{server.server_address[1]}"))
+        assert registry.schema_of(7) is None
+        assert Once.asked == 2
+    finally:
+        server.shutdown()
+        server.server_close()
