@@ -13,6 +13,25 @@ if TYPE_CHECKING:
     from headrace import errors as errors
     from headrace.client.connect import Client as Client
     from headrace.client.connect import connect as connect
+    from headrace.declare.aggregations import EWMA as EWMA
+    from headrace.declare.aggregations import Aggregate as Aggregate
+    from headrace.declare.aggregations import Aggregation as Aggregation
+    from headrace.declare.aggregations import Count as Count
+    from headrace.declare.aggregations import Distinct as Distinct
+    from headrace.declare.aggregations import First as First
+    from headrace.declare.aggregations import Lag as Lag
+    from headrace.declare.aggregations import Last as Last
+    from headrace.declare.aggregations import Max as Max
+    from headrace.declare.aggregations import Mean as Mean
+    from headrace.declare.aggregations import Min as Min
+    from headrace.declare.aggregations import Mode as Mode
+    from headrace.declare.aggregations import Quantile as Quantile
+    from headrace.declare.aggregations import Ratio as Ratio
+    from headrace.declare.aggregations import SinceLast as SinceLast
+    from headrace.declare.aggregations import Std as Std
+    from headrace.declare.aggregations import Sum as Sum
+    from headrace.declare.aggregations import Var as Var
+    from headrace.declare.algebra import Algebra as Algebra
     from headrace.declare.drift import Drift as Drift
     from headrace.declare.forward import Forward as Forward
     from headrace.declare.gates import Gates as Gates
@@ -26,13 +45,32 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Aggregate": "headrace.declare.aggregations",
+    "Aggregation": "headrace.declare.aggregations",
+    "Algebra": "headrace.declare.algebra",
     "Binary": "headrace.declare.target",
     "Client": "headrace.client.connect",
+    "Count": "headrace.declare.aggregations",
+    "Distinct": "headrace.declare.aggregations",
     "Drift": "headrace.declare.drift",
+    "EWMA": "headrace.declare.aggregations",
+    "First": "headrace.declare.aggregations",
     "Forward": "headrace.declare.forward",
     "Gates": "headrace.declare.gates",
+    "Lag": "headrace.declare.aggregations",
+    "Last": "headrace.declare.aggregations",
+    "Max": "headrace.declare.aggregations",
+    "Mean": "headrace.declare.aggregations",
+    "Min": "headrace.declare.aggregations",
+    "Mode": "headrace.declare.aggregations",
     "Pipeline": "headrace.declare.pipeline",
+    "Quantile": "headrace.declare.aggregations",
+    "Ratio": "headrace.declare.aggregations",
+    "SinceLast": "headrace.declare.aggregations",
+    "Std": "headrace.declare.aggregations",
+    "Sum": "headrace.declare.aggregations",
     "Training": "headrace.declare.training",
+    "Var": "headrace.declare.aggregations",
     "Window": "headrace.declare.windows",
     "connect": "headrace.client.connect",
     "errors": "headrace.errors",

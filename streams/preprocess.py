@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from headrace.declare.pipeline import OFFSET
+from headrace.features.state import WindowState
 from headrace.kafka.log import Chunk, TopicPartition
 from headrace.models.inputs import Misfit, misfits, wrong_labels
 from headrace.streams.ahead import ahead, any_ahead, early
@@ -28,7 +29,10 @@ class BrokenContract(Exception):
 
 @dataclass(frozen=True)
 class History:
-    """The raw rows of one partition that later features may look at, and the newest event time seen."""
+    """The raw rows of one partition that later features may look at, and the newest event time seen.
+
+    A pipeline with windows has no such rows: its state are the windows.
+    """
 
     rows: pl.DataFrame
     newest: datetime | None
@@ -51,6 +55,7 @@ class Preprocess(Stateless):
         self._pipeline = topics.pipeline
         self.inputs = (topics.topic("raw"),)
         self._history: dict[int, History] = {}
+        self._windows: dict[int, WindowState] = {}
 
     def process(self, batch: Chunk) -> Step:
         decoded = self._topics.codec("raw").decode(batch.values)
@@ -64,8 +69,9 @@ class Preprocess(Stateless):
         dead += self._topics.dead(self.name, batch, _late_letters(batch, late))
         if rows.is_empty():
             return Step(dead)
-        frame = rows if history is None else pl.concat([history.rows, rows])
-        features, unfit = self._features(frame, rows)
+        frame, given, refused = self._looking_back(batch.tp.partition, history, rows)
+        dead += self._topics.dead(self.name, batch, _places(batch, refused))
+        features, unfit = self._features(given, rows)
         dead += self._topics.dead(self.name, batch, _places(batch, unfit))
         labels, invalid = self._labels(batch, frame, rows)
         dead += self._topics.dead(self.name, batch, invalid)
@@ -77,17 +83,35 @@ class Preprocess(Stateless):
                 *dead,
             ]
         )
-        self._history[partition] = self._kept(frame)
+        self._history[partition] = self._kept(history, frame)
+        if partition in self._windows:
+            self._windows[partition].went_through(int(rows[OFFSET][-1]))
         return step
 
     def rebuild_from(self, tp: TopicPartition, position: int) -> int:
+        if tp.partition in self._windows:
+            return self._windows[tp.partition].rebuild_from(position)
         history = self._history.get(tp.partition)
         return position if history is None or history.rows.is_empty() else int(history.rows[OFFSET][0])
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
         self._history.clear()
+        self._windows.clear()
         if tps:
             self._topics.prepare("features", "labels", "dead")
+
+    def _looking_back(
+        self, partition: int, history: History | None, rows: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame, list[Letter]]:
+        """The new rows with what they look at: for labels, for features, and letters by offset for those without."""
+        if not self._pipeline.windows:
+            frame = rows if history is None else pl.concat([history.rows, rows])
+            return frame, frame, []
+        if partition not in self._windows:
+            self._windows[partition] = WindowState(self._pipeline)
+        frame, refused = self._windows[partition].with_windows(rows)
+        given = frame.filter(~pl.col(OFFSET).is_in(list(refused))) if refused else frame
+        return frame, given, [(offset, "window_not_finite", why) for offset, why in sorted(refused.items())]
 
     def _plausible(self, batch: Chunk, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Letter]]:
         """Split off the rows whose event time is none: one of the year 9999 would make all that follow late."""
@@ -188,11 +212,14 @@ class Preprocess(Stateless):
             )
         return made.sort(OFFSET)
 
-    def _kept(self, frame: pl.DataFrame) -> History:
+    def _kept(self, before: History | None, frame: pl.DataFrame) -> History:
         """What later rows may look at: the horizon and the allowed lateness behind the newest event."""
         time = frame[self._pipeline.event_time]
         newest = time.max()
         assert isinstance(newest, datetime)
+        if self._pipeline.windows:
+            newest = newest if before is None or before.newest is None else max(newest, before.newest)
+            return History(frame.clear(), newest)
         keep = time >= newest - self._pipeline.horizon - self._pipeline.lateness
         return History(frame.filter(keep), newest)
 

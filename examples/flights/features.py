@@ -6,11 +6,9 @@ actual departure, no air time, no arrival of the flight itself.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import polars as pl
 
-from headrace.declare.windows import Window, rolling_sums
+from headrace.declare.aggregations import Count
 
 LATE_MINUTES = 15
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
@@ -137,26 +135,28 @@ PRIOR_LATE, PRIOR_FLIGHTS = 0.22, 8
 """A share of late arrivals over few flights leans on the year's usual share, as if from so many flights more."""
 
 
+_LANDED = pl.col("kind") == "landed"
+_ARRIVED = _LANDED & ~pl.col("cancelled")
+_LATE = _ARRIVED & (pl.col("arr_delay") >= LATE_MINUTES)
+_AIRLINE, _ROUTE = ("origin", "carrier"), ("origin", "dest")
+WINDOWS = {
+    "departures_1h": Count(pl.col("kind") == "scheduled", within="1h", by="origin"),
+    "cancelled_3h": Count(_LANDED & pl.col("cancelled"), within="3h", by="origin"),
+    "arrived_1h": Count(_ARRIVED, within="1h", by="origin"),
+    "late_1h": Count(_LATE, within="1h", by="origin"),
+    "arrived_3h": Count(_ARRIVED, within="3h", by="origin"),
+    "late_3h": Count(_LATE, within="3h", by="origin"),
+    "airline_arrived_6h": Count(_ARRIVED, within="6h", by=_AIRLINE),
+    "airline_late_6h": Count(_LATE, within="6h", by=_AIRLINE),
+    "route_arrived_24h": Count(_ARRIVED, within="24h", by=_ROUTE),
+    "route_late_24h": Count(_LATE, within="24h", by=_ROUTE),
+}
+"""How busy an airport is and how late its flights run, over the events before each."""
+
+
 def features(events: pl.DataFrame) -> pl.DataFrame:
     """One row per ``scheduled`` event: calendar, route, weather, congestion, and how late flights are running."""
-    landed = pl.col("kind") == "landed"
-    arrived = landed & ~pl.col("cancelled")
-    late = arrived & (pl.col("arr_delay") >= LATE_MINUTES)
-    origin, airline, route = ("origin",), ("origin", "carrier"), ("origin", "dest")
-    windows = {
-        "departures_1h": Window(pl.col("kind") == "scheduled", timedelta(hours=1), origin),
-        "cancelled_3h": Window(landed & pl.col("cancelled"), timedelta(hours=3), origin),
-        "arrived_1h": Window(arrived, timedelta(hours=1), origin),
-        "late_1h": Window(late, timedelta(hours=1), origin),
-        "arrived_3h": Window(arrived, timedelta(hours=3), origin),
-        "late_3h": Window(late, timedelta(hours=3), origin),
-        "airline_arrived_6h": Window(arrived, timedelta(hours=6), airline),
-        "airline_late_6h": Window(late, timedelta(hours=6), airline),
-        "route_arrived_24h": Window(arrived, timedelta(hours=24), route),
-        "route_late_24h": Window(late, timedelta(hours=24), route),
-    }
-    seen = pl.concat([events, rolling_sums(events, at="at", windows=windows)], how="horizontal")
-    return seen.filter(pl.col("kind") == "scheduled").select(
+    return events.filter(pl.col("kind") == "scheduled").select(
         "offset",
         "local_minute",
         "local_weekday",

@@ -9,7 +9,7 @@ from headrace.declare.pipeline import Pipeline
 from headrace.declare.raw_schema import schema
 from headrace.declare.target import Binary
 from headrace.declare.training import Training
-from headrace.examples.flights.features import USUAL_WEATHER, features, labels
+from headrace.examples.flights.features import USUAL_WEATHER, WINDOWS, features, labels
 
 flights = Pipeline(
     name="flights",
@@ -20,7 +20,7 @@ flights = Pipeline(
     features=features,
     labels=labels,
     target=Binary("delayed"),
-    horizon=timedelta(hours=24),
+    windows=WINDOWS,
     label_horizon=timedelta(days=2),
     categorical=("origin_code", "carrier_code", "dest_code", "local_weekday"),
     groups=("carrier", "origin"),

@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from headrace.codec.types import avro_type_of, polars_schema
+from headrace.declare.aggregations import NONE, Windows, endless, reach_of, window_types
 from headrace.declare.drift import Drift
 from headrace.declare.duration import duration
 from headrace.declare.forward import FORWARDED, Forward
@@ -26,7 +27,7 @@ from headrace.declare.gates import Gates
 from headrace.declare.raw_schema import Schema, schema
 from headrace.declare.target import Binary
 from headrace.declare.training import Training
-from headrace.errors import SchemaError
+from headrace.errors import ConfigError, SchemaError
 
 OFFSET = "offset"
 """Column of a raw frame that holds the record's offset; feature and label rows keep it to say where they came from."""
@@ -52,11 +53,15 @@ class Pipeline:
         event_time: field with the event's time, ``timestamp-micros`` or ``timestamp-millis``.
         features: raw rows of one partition in log order (all raw fields, and ``offset``) -> one row per event
             to score: ``offset`` of that event and the feature columns. Numbers and booleans are the model's
-            input, in this order; strings are carried along for groups. It may look back over ``horizon``.
+            input, in this order; strings are carried along for groups. It may look back over ``horizon``; with
+            ``windows``, it is given new rows alone, and each window as a column.
         labels: raw rows in log order -> one row per label: ``offset`` and ``label``; also ``id`` and
             ``label_time`` where they are not those of the row itself.
         target: what the label means.
-        horizon: how far back in event time ``features`` looks. Spans are timedeltas, or written as ``10m`` or ``30d``.
+        windows: name -> what is computed of the rows before each, kept by the platform at any horizon
+            (:mod:`headrace.declare.aggregations`); ``features`` and ``labels`` find them as columns.
+        horizon: how far back in event time ``features`` looks, where there are no ``windows``. Its cost is that of the
+            rows in the horizon, each batch. Spans are timedeltas, or written as ``10m`` or ``30d``.
         label_horizon: how long after the features a label may come.
         lateness: how far behind its partition's newest event an event may be and still be used.
         categorical: numeric features that are codes, not quantities.
@@ -89,6 +94,7 @@ class Pipeline:
     features: FrameFunction
     labels: FrameFunction
     target: Binary
+    windows: Windows
     horizon: timedelta
     label_horizon: timedelta
     lateness: timedelta
@@ -116,7 +122,8 @@ class Pipeline:
         features: FrameFunction,
         labels: FrameFunction,
         target: Binary,
-        horizon: timedelta | str,
+        windows: Windows | None = None,
+        horizon: timedelta | str | None = None,
         label_horizon: timedelta | str = timedelta(days=7),
         lateness: timedelta | str = timedelta(hours=1),
         categorical: Sequence[str] = (),
@@ -134,6 +141,11 @@ class Pipeline:
     ) -> None:
         if not isinstance(raw, dict):
             raw = schema(raw, beside=sys._getframe(1).f_globals.get("__file__", "."))
+        if (windows and horizon) or (not windows and horizon is None):
+            raise SchemaError(
+                f"pipeline {name}: give windows, which the platform keeps, or a horizon over which features() is given "
+                "whole frames; not both, and not neither"
+            )
         late = duration(lateness, f"pipeline {name}: lateness")
         ahead = max(late, LEAST_AHEAD) if clock_ahead is None else clock_ahead
         declared = {
@@ -145,7 +157,8 @@ class Pipeline:
             "features": features,
             "labels": labels,
             "target": target,
-            "horizon": duration(horizon, f"pipeline {name}: horizon"),
+            "windows": dict(windows or {}),
+            "horizon": NONE if horizon is None else duration(horizon, f"pipeline {name}: horizon"),
             "label_horizon": duration(label_horizon, f"pipeline {name}: label_horizon"),
             "lateness": late,
             "categorical": _names(categorical, f"pipeline {name}: categorical"),
@@ -168,7 +181,7 @@ class Pipeline:
     def _check(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", self.name):
             raise SchemaError(f"pipeline name {self.name!r}: use letters, digits, - and _")
-        fields = polars_schema(self.raw)
+        fields = self.raw_columns
         for role in ("key", "id", "event_time"):
             if getattr(self, role) not in fields:
                 raise SchemaError(
@@ -181,6 +194,7 @@ class Pipeline:
                 f"pipeline {self.name}: {', '.join(sorted(elsewhere))} cannot be forwarded; "
                 f"what can is {', '.join(FORWARDED)}"
             )
+        _ = self.window_types
         unknown = {*self.categorical, *self.drift.ignore} - set(self.inputs)
         unknown |= {*self.groups, *self.added} - set(self.feature_columns)
         if unknown:
@@ -197,9 +211,32 @@ class Pipeline:
             )
 
     @cached_property
+    def raw_columns(self) -> dict[str, pl.DataType]:
+        """Name of each raw field -> type of its column."""
+        return dict(polars_schema(self.raw))
+
+    @cached_property
+    def window_types(self) -> dict[str, pl.DataType]:
+        """Name of each window -> type of its values."""
+        try:
+            return window_types(self.windows, self.raw_columns)
+        except ConfigError as e:
+            raise ConfigError(f"pipeline {self.name}: {e}") from None
+
+    @property
+    def reach(self) -> timedelta:
+        """How far back in event time a row's features look, windows of all time aside."""
+        return max(self.horizon, reach_of(self.windows))
+
+    @property
+    def endless(self) -> bool:
+        """Whether a window is of all time: then features need every raw record there was."""
+        return endless(self.windows)
+
+    @cached_property
     def feature_columns(self) -> dict[str, pl.DataType]:
         """Column name -> dtype of a feature row, found by calling ``features`` on an empty frame."""
-        empty = pl.DataFrame(schema={**polars_schema(self.raw), OFFSET: pl.Int64()})
+        empty = pl.DataFrame(schema={**self.raw_columns, OFFSET: pl.Int64(), **self.window_types})
         try:
             columns = dict(self.features(empty).schema)
         except Exception as e:

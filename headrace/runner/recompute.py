@@ -14,6 +14,7 @@ from headrace.streams.ahead import ahead
 from headrace.streams.join.processor import Join
 from headrace.streams.preprocess import Preprocess
 from headrace.topics.pipeline_topics import PipelineTopics
+from headrace.topics.retention import state_needs
 from headrace.worker.bisecting import process_bisecting
 from headrace.worker.processor import Processor, Step
 
@@ -106,7 +107,7 @@ def _history(topics: PipelineTopics, partition: int, offset: int) -> int:
     """
     p, tp = topics.pipeline, topics.tp("raw", partition)
     first = topics.log.bounds(tp.topic)[partition][0]
-    reach = p.horizon + 2 * p.lateness
+    reach = state_needs(p)["raw"] + p.lateness
     newest: datetime | None = None
     stop = offset + 1
     while stop > first:

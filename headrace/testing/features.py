@@ -12,6 +12,8 @@ import polars as pl
 
 from headrace.codec.coerce import coerce
 from headrace.codec.column import BytesColumn
+from headrace.declare.aggregations import Aggregate
+from headrace.declare.algebra import breach
 from headrace.declare.pipeline import Pipeline
 from headrace.errors import SchemaError
 from headrace.kafka.log import Chunk, TopicPartition
@@ -81,6 +83,7 @@ def examine_features(pipeline: Pipeline, events: pl.DataFrame, *, cuts: int = CU
         _again(examined),
         _no_look_ahead(examined, cuts, chance),
         _any_batches(examined, cuts, chance),
+        *_algebras(pipeline, events, chance),
     ]
 
 
@@ -185,12 +188,24 @@ def _any_batches(examined: _Examined, cuts: int, chance: random.Random) -> Findi
                 batches = [chunk.slice(a, b) for a, b in pairwise(edges) if a < b]
                 yield whole, examined.made(batches), None
 
-    horizon = examined.pipeline.horizon
+    reach = examined.pipeline.reach
     return _compared(
         "any cut into batches gives the same rows",
         pairs(),
-        f"Look back no further than the horizon, {horizon}, or make it longer",
+        f"Look back no further than the horizon, {reach}, or make it longer",
     )
+
+
+def _algebras(pipeline: Pipeline, events: pl.DataFrame, chance: random.Random) -> Iterator[Finding]:
+    """Each algebra of the user's own keeps its laws, tried on values of these events."""
+    for name, window in pipeline.windows.items():
+        if isinstance(window, Aggregate):
+            assert window.value is not None
+            values = events.select(value=window.value)["value"].drop_nulls().to_list()
+            tried = [chance.choices(values, k=chance.randint(1, 6)) for _ in range(100)] if values else []
+            problem = next((said for some in tried if (said := breach(window.algebra, some))), "")
+            mend = "Sum integers or fractions, no floats, and let no order of the values show"
+            yield Finding(f"the algebra of window {name} keeps its laws", len(tried), problem, mend)
 
 
 def _compared(check: str, pairs: Iterator[tuple[_Made, _Made, int | None]], mend: str) -> Finding:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
+from headrace.declare.aggregations import Count, Distinct, Max, Mean, Sum
 from headrace.declare.drift import Drift
 from headrace.declare.pipeline import Pipeline
 from headrace.declare.target import Binary
@@ -77,6 +78,29 @@ def toy(name: str, partitions: int = 3) -> Pipeline:
         failure_limit=0.9,
         function_limit=timedelta(seconds=1.5),
     )
+
+
+def windowed_features(events: pl.DataFrame) -> pl.DataFrame:
+    """The toy's features, of new rows alone: ``seen_10m`` is a window. Does evil on one price."""
+    if (events["price"] == POISON).any():
+        raise ValueError("a price of -1")
+    made = events.filter(pl.col("kind") == "seen").select("offset", "price", "seen_10m", *MORE_WINDOWS)
+    return made.with_columns(pl.col("spent_before", "dearest").fill_null(0.0))
+
+
+MORE_WINDOWS = {
+    "spent_30m": Sum("price", by="user", within="30m"),
+    "spent_before": Mean("price", by="user", within="20m", offset="10m"),
+    "dearest": Max("price", by=(), within="15m"),
+    "kinds": Distinct("kind", by="user", within="1h"),
+}
+
+
+def windowed(name: str, partitions: int = 3) -> Pipeline:
+    """A toy pipeline of its own name, whose features look back by windows."""
+    seen = Count(pl.col("kind") == "seen", within="10m", by="user")
+    windows = {"seen_10m": seen, **MORE_WINDOWS}
+    return replace(toy(name, partitions), windows=windows, horizon=timedelta(0), features=windowed_features)
 
 
 def grouped_features(events: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,8 @@ from headrace.topics.table import TOPICS
 
 LEFTS_KEPT, LABELS_KEPT = 2, 4
 """Label horizons that the join's state reaches back over features and predictions, and over labels."""
+ALL_TIME = timedelta(days=100 * 365)
+"""How long raw records are kept for windows of all time."""
 MARGIN = timedelta(days=7)
 """How long a worker may be stopped, and people may take to look, beyond what state needs."""
 
@@ -21,7 +23,7 @@ def state_needs(pipeline: Pipeline) -> dict[str, timedelta]:
     label = pipeline.label_horizon
     windows = 2 * pipeline.drift.window + label + pipeline.lateness
     return {
-        "raw": pipeline.horizon + pipeline.lateness,
+        "raw": ALL_TIME if pipeline.endless else pipeline.reach + pipeline.lateness,
         "features": max(LEFTS_KEPT * label, windows),
         "labels": LABELS_KEPT * label,
         "predictions": max(LEFTS_KEPT * label, windows),

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from headrace.codec.types import polars_schema
 from headrace.declare.pipeline import OFFSET
+from headrace.declare.windows import Window, rolling_sums
 from headrace.examples.flights.data import NOTICE, OLDEST_WEATHER, data_file, flight_events
-from headrace.examples.flights.features import features, labels
+from headrace.examples.flights.features import WINDOWS, labels
+from headrace.examples.flights.features import features as of_rows
 from headrace.examples.flights.pipeline import flights
+from headrace.features.state import WindowState, with_windows
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +38,11 @@ def sample(january: pl.DataFrame) -> pl.DataFrame:
 def logged(events: pl.DataFrame) -> pl.DataFrame:
     """The events as rows of one partition, in the order they stand."""
     return events.with_row_index(OFFSET).with_columns(pl.col(OFFSET).cast(pl.Int64))
+
+
+def features(events: pl.DataFrame) -> pl.DataFrame:
+    """Features of all events of one partition."""
+    return of_rows(with_windows(flights, events))
 
 
 def bits(rows: pl.DataFrame) -> list[tuple[str, bytes]]:
@@ -146,15 +154,25 @@ def test_features_are_the_same_to_the_bit_however_the_log_is_cut(sample: pl.Data
         sample.with_columns(pl.Series("arrives", arrives)).sort("arrives", maintain_order=True).drop("arrives")
     )
     cuts = sorted(data.draw(st.sets(st.integers(1, log.height - 1), max_size=12)))
-    whole = features(log)
-
-    history = log.clear()
+    state = WindowState(flights)
     pieces = []
     for start, stop in zip([0, *cuts], [*cuts, log.height], strict=True):
-        frame = pl.concat([history, log[start:stop]])
-        pieces.append(features(frame).filter(pl.col(OFFSET) >= start))
-        history = frame.filter(pl.col("at") >= pl.col("at").max() - flights.horizon - flights.lateness)
-    assert bits(pl.concat(pieces)) == bits(whole)
+        rows, refused = state.with_windows(log[start:stop])
+        assert refused == {}
+        state.went_through(stop - 1)
+        pieces.append(of_rows(rows))
+    assert bits(pl.concat(pieces)) == bits(features(log))
+
+
+def test_windows_have_the_values_that_rolling_sums_over_the_whole_log_have(january: pl.DataFrame) -> None:
+    log = logged(january)
+    counted = {
+        name: Window(w.where, w.within, w.by)
+        for name, w in WINDOWS.items()
+        if w.where is not None and w.within is not None
+    }
+    assert counted.keys() == WINDOWS.keys()
+    assert with_windows(flights, log).select(*WINDOWS).equals(rolling_sums(log, at="at", windows=counted))
 
 
 def _features_until(moment: datetime, events: pl.DataFrame) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from headrace.query.audit.tables import Read, decoded, tabulate
 from headrace.query.replay.scorers import Scorers
 from headrace.query.replay.verify import verify_partition
 from headrace.topics.pipeline_topics import PipelineTopics
-from headrace.topics.retention import LABELS_KEPT
+from headrace.topics.retention import LABELS_KEPT, state_needs
 
 CHUNK = 50_000
 LOOKS = 200
@@ -166,7 +166,7 @@ class PartitionAudit:
         p = self.topics.pipeline
         spans = self.scope.judged["preprocess"]
         found = self._again(recompute, "preprocess")
-        kept = p.horizon + p.lateness
+        kept = state_needs(p)["raw"]
         span = self._after_history(spans["raw"], [("raw", t["raw"])], int(kept.total_seconds() * 1e6), t["raw"])
         preprocessed(context, span, t, letters["preprocess"].filter(span.holds("input")), found)
         spans = dict(self.scope.judged["join"])
