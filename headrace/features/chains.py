@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.codec.compiled import compiled
+from headrace.codec.compiled import compiled_in_place
 
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 Table = np.ndarray[tuple[int, int], np.dtype[np.int64]]
@@ -55,7 +55,7 @@ class Chains(NamedTuple):
     marks: Ints
 
 
-@compiled
+@compiled_in_place
 def room(chains: Chains) -> bool:
     """Whether one more entry finds its place, whatever it takes."""
     # A late entry may split a block in two.
@@ -63,7 +63,7 @@ def room(chains: Chains) -> bool:
     return entries and bool(chains.marks[TOP_BLOCK] + 2 <= chains.blocks.shape[0])
 
 
-@compiled
+@compiled_in_place
 def new_block(chains: Chains, size: int) -> int:
     """A block of a size, empty and alone."""
     block = int(chains.marks[FREE + size])
@@ -83,7 +83,7 @@ def new_block(chains: Chains, size: int) -> int:
     return block
 
 
-@compiled
+@compiled_in_place
 def free_first(chains: Chains, group: int) -> None:
     """Give back a group's first block."""
     block = chains.groups[group, FIRST]
@@ -98,7 +98,7 @@ def free_first(chains: Chains, group: int) -> None:
     chains.marks[FREE + size] = block
 
 
-@compiled
+@compiled_in_place
 def add_block(chains: Chains, group: int) -> int:
     """A new last block of a group, twice as large as the one before it."""
     last = chains.groups[group, LAST]
@@ -112,7 +112,7 @@ def add_block(chains: Chains, group: int) -> int:
     return block
 
 
-@compiled
+@compiled_in_place
 def key_of(bits: int, floats: int, least: int) -> int:
     """A value as an integer that is the greater, the greater (or where ``least``, the smaller) the value is."""
     key = np.int64(bits)
@@ -123,7 +123,7 @@ def key_of(bits: int, floats: int, least: int) -> int:
     return int(~key if least else key)
 
 
-@compiled
+@compiled_in_place
 def bits_of(key: int, floats: int, least: int) -> int:
     """The value whose key this is."""
     bits = ~np.int64(key) if least else np.int64(key)
@@ -132,7 +132,7 @@ def bits_of(key: int, floats: int, least: int) -> int:
     return int(bits)
 
 
-@compiled
+@compiled_in_place
 def greatest(chains: Chains, k: int, at: int, stop: int, best: int) -> int:
     """The greatest key of term ``k`` of the entries at ``at`` to before ``stop``, or ``best`` where that is greater."""
     bit, column = chains.best_of[k, BIT], chains.best_of[k, COLUMN]
@@ -143,7 +143,7 @@ def greatest(chains: Chains, k: int, at: int, stop: int, best: int) -> int:
     return best
 
 
-@compiled
+@compiled_in_place
 def look_again(chains: Chains, block: int) -> None:
     """Find the greatest keys of a block's entries anew."""
     at = chains.blocks[block, AT]
@@ -151,7 +151,7 @@ def look_again(chains: Chains, block: int) -> None:
         chains.best[block, k] = greatest(chains, k, at, at + chains.blocks[block, END], ENDLESS)
 
 
-@compiled
+@compiled_in_place
 def split(chains: Chains, group: int, block: int) -> int:
     """Move the second half of a full block into a new one behind it; gives that."""
     size = chains.blocks[block, SIZE]

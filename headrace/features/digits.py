@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from headrace.codec.compiled import compiled
+from headrace.codec.compiled import compiled_in_place
 
 Words = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -19,7 +19,7 @@ DIGIT = 0xFFFFFFFF
 """A digit's bits, and the mask that takes one."""
 
 
-@compiled
+@compiled_in_place
 def put(words: Words, at: int, low: int, sign: int, size: int | np.uint64, exponent: int) -> None:
     """Add ``sign * size * 2**exponent``, where ``size`` is unsigned, to the sum whose first word is at ``at``."""
     shift = exponent - low
@@ -32,7 +32,7 @@ def put(words: Words, at: int, low: int, sign: int, size: int | np.uint64, expon
     words[place + 2] += sign * np.int64(second >> np.uint64(32))
 
 
-@compiled
+@compiled_in_place
 def put_square(words: Words, at: int, low: int, sign: int, size: int, exponent: int) -> None:
     """Add ``sign * (size * 2**exponent)**2``."""
     first = np.uint64(size) & np.uint64(DIGIT)
@@ -43,7 +43,7 @@ def put_square(words: Words, at: int, low: int, sign: int, size: int, exponent: 
     put(words, at, low, sign, second * second, 2 * exponent + 64)
 
 
-@compiled
+@compiled_in_place
 def carried(words: Words, at: int, length: int, digits: Words) -> int:
     """Write the digits of a sum's size, ``length + 1`` of them; gives the sum's sign."""
     for sign in (1, -1):
@@ -58,7 +58,7 @@ def carried(words: Words, at: int, length: int, digits: Words) -> int:
     return 0
 
 
-@compiled
+@compiled_in_place
 def rounded(digits: Words, length: int, low: int) -> float:
     """The double next to a number written in digits; of two as near, the one whose last bit is 0."""
     top = length - 1
@@ -83,7 +83,7 @@ def rounded(digits: Words, length: int, low: int) -> float:
     return math.ldexp(float(kept), low + 32 * (top - 1) - by + 11)
 
 
-@compiled
+@compiled_in_place
 def spread(sums: Words, length: int, squares: Words, squares_length: int, count: int, digits: Words) -> int:
     """Write the digits of ``count * sum(x**2) - sum(x)**2`` from the digits of both sums; gives how many there are."""
     size = max(2 * length, squares_length + 1)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.codec.compiled import compiled
+from headrace.codec.compiled import compiled_in_place
 from headrace.features.chains import (
     AT,
     BEFORE,
@@ -93,7 +93,7 @@ class Rows(NamedTuple):
     """(outs, n): NULL, VALUE or OVERFLOW."""
 
 
-@compiled
+@compiled_in_place
 def move(chains: Chains, state: Table, plan: Plan, digits: Table, rows: Rows, start: int) -> int:
     """Take in rows from ``start`` on, as long as there is room for what they hold; gives the first one left over."""
     for i in range(start, rows.time.size):
@@ -114,7 +114,7 @@ def move(chains: Chains, state: Table, plan: Plan, digits: Table, rows: Rows, st
     return rows.time.size
 
 
-@compiled
+@compiled_in_place
 def _settle(chains: Chains, words: Words, g: int, cursor: int) -> None:
     """Put a cursor that stands behind a block's last entry before the next block's first, where there is one."""
     block = words[cursor]
@@ -126,7 +126,7 @@ def _settle(chains: Chains, words: Words, g: int, cursor: int) -> None:
         words[cursor + 1] = 0
 
 
-@compiled
+@compiled_in_place
 def _at(chains: Chains, words: Words, g: int, cursor: int) -> int:
     """Place of the entry at a cursor, or -1 at the chain's end."""
     _settle(chains, words, g, cursor)
@@ -136,7 +136,7 @@ def _at(chains: Chains, words: Words, g: int, cursor: int) -> int:
     return int(chains.blocks[block, AT] + words[cursor + 1])
 
 
-@compiled
+@compiled_in_place
 def _before(chains: Chains, words: Words, cursor: int) -> int:
     """Place of the entry before a cursor, or -1 at the chain's beginning."""
     block = words[cursor]
@@ -148,7 +148,7 @@ def _before(chains: Chains, words: Words, cursor: int) -> int:
     return int(-1 if block < 0 else chains.blocks[block, AT] + chains.blocks[block, END] - 1)
 
 
-@compiled
+@compiled_in_place
 def _step_back(chains: Chains, words: Words, cursor: int) -> None:
     if words[cursor + 1] == 0:
         words[cursor] = chains.blocks[words[cursor], BEFORE]
@@ -156,14 +156,14 @@ def _step_back(chains: Chains, words: Words, cursor: int) -> None:
     words[cursor + 1] -= 1
 
 
-@compiled
+@compiled_in_place
 def _same(chains: Chains, words: Words, g: int, one: int, other: int) -> bool:
     _settle(chains, words, g, one)
     _settle(chains, words, g, other)
     return bool(words[one] == words[other] and words[one + 1] == words[other + 1])
 
 
-@compiled
+@compiled_in_place
 def _follow(chains: Chains, words: Words, g: int, plan: Plan, s: int, t: int) -> None:
     """Move a window to where it belongs at a time: over (t - offset - within, t - offset]."""
     head = plan.spans[s, PLACE] + HEAD
@@ -188,7 +188,7 @@ def _follow(chains: Chains, words: Words, g: int, plan: Plan, s: int, t: int) ->
         place = _at(chains, words, g, tail)
 
 
-@compiled
+@compiled_in_place
 def _go_back(chains: Chains, words: Words, g: int, plan: Plan, s: int, last: int, gone: int) -> None:
     head = plan.spans[s, PLACE] + HEAD
     tail = plan.spans[s, PLACE] + TAIL
@@ -205,7 +205,7 @@ def _go_back(chains: Chains, words: Words, g: int, plan: Plan, s: int, last: int
         place = _before(chains, words, head)
 
 
-@compiled
+@compiled_in_place
 def _follow_session(chains: Chains, words: Words, g: int, plan: Plan, s: int, t: int) -> None:
     """Move a session to a time: the entries up to it, as far back as none is further than the gap from the next."""
     head = plan.spans[s, PLACE] + HEAD
@@ -250,7 +250,7 @@ def _follow_session(chains: Chains, words: Words, g: int, plan: Plan, s: int, t:
     words[latest] = t
 
 
-@compiled
+@compiled_in_place
 def _begin_session(words: Words, plan: Plan, s: int) -> None:
     _clear(words, plan, s)
     place = plan.spans[s, PLACE]
@@ -258,7 +258,7 @@ def _begin_session(words: Words, plan: Plan, s: int) -> None:
     words[place + TAIL + 1] = words[place + HEAD + 1]
 
 
-@compiled
+@compiled_in_place
 def _clear(words: Words, plan: Plan, s: int) -> None:
     for k in range(plan.spans[s, TERMS], plan.spans[s, TERMS_END]):
         word = plan.terms[k, WORD]
@@ -269,7 +269,7 @@ def _clear(words: Words, plan: Plan, s: int) -> None:
             words[word + 3] = ENDLESS
 
 
-@compiled
+@compiled_in_place
 def reset(state: Table, g: int, plan: Plan) -> None:
     """Make a group one that has seen nothing."""
     words = state[g]
@@ -283,7 +283,7 @@ def reset(state: Table, g: int, plan: Plan) -> None:
         _clear(words, plan, s)
 
 
-@compiled
+@compiled_in_place
 def _change(chains: Chains, words: Words, plan: Plan, s: int, place: int, sign: int) -> None:
     """Add the entry at a place to a span's words, or take it away."""
     mask = chains.mask[place]
@@ -323,7 +323,7 @@ def _change(chains: Chains, words: Words, plan: Plan, s: int, place: int, sign: 
                 put_square(words, word, plan.terms[k, LOW], sign, size, exponent - 1075)
 
 
-@compiled
+@compiled_in_place
 def _read(
     chains: Chains, words: Words, g: int, plan: Plan, s: int, o: int, t: int, digits: Table, rows: Rows, i: int
 ) -> None:
@@ -354,7 +354,7 @@ def _read(
         _read_entry(chains, words, g, plan, s, o, t, rows, i)
 
 
-@compiled
+@compiled_in_place
 def _read_sum(words: Words, plan: Plan, o: int, mean: bool, digits: Table, rows: Rows, i: int) -> None:
     k = plan.outs[o, SUMMED]
     word, length = plan.terms[k, WORD], plan.terms[k, LENGTH]
@@ -377,7 +377,7 @@ def _read_sum(words: Words, plan: Plan, o: int, mean: bool, digits: Table, rows:
     rows.floats[o, i] = value / count if mean else value
 
 
-@compiled
+@compiled_in_place
 def _read_best(chains: Chains, words: Words, g: int, plan: Plan, s: int, o: int, rows: Rows, i: int) -> None:
     term = plan.outs[o, COUNTED]
     word, k = plan.terms[term, WORD], plan.terms[term, TERM_BEST]
@@ -392,7 +392,7 @@ def _read_best(chains: Chains, words: Words, g: int, plan: Plan, s: int, o: int,
     rows.ints[o, i] = bits_of(words[word + 1], chains.best_of[k, FLOATS], chains.best_of[k, LEAST])
 
 
-@compiled
+@compiled_in_place
 def _look(chains: Chains, words: Words, g: int, plan: Plan, s: int, k: int, best: int) -> int:
     """The greatest key in a window, from the keys of its whole blocks and the entries of those at its ends."""
     head = plan.spans[s, PLACE] + HEAD
@@ -411,7 +411,7 @@ def _look(chains: Chains, words: Words, g: int, plan: Plan, s: int, k: int, best
     return best
 
 
-@compiled
+@compiled_in_place
 def _read_entry(chains: Chains, words: Words, g: int, plan: Plan, s: int, o: int, t: int, rows: Rows, i: int) -> None:
     """Read the first entry of a window, or the last, or the one so many before it."""
     head = plan.spans[s, PLACE] + HEAD
@@ -447,7 +447,7 @@ def _read_entry(chains: Chains, words: Words, g: int, plan: Plan, s: int, o: int
     rows.found[o, i] = NULL
 
 
-@compiled
+@compiled_in_place
 def _insert(chains: Chains, words: Words, g: int, plan: Plan, rows: Rows, i: int) -> None:
     """Take in a row behind all entries of its time and before. Every cursor stands there or before."""
     t = rows.time[i]
@@ -475,7 +475,7 @@ def _insert(chains: Chains, words: Words, g: int, plan: Plan, rows: Rows, i: int
         chains.best[block, k] = greatest(chains, k, place, place + 1, chains.best[block, k])
 
 
-@compiled
+@compiled_in_place
 def _place_of(chains: Chains, words: Words, g: int, plan: Plan, t: int) -> tuple[int, int]:
     """Where a late entry belongs: a block that has room, and the position of the first entry that is newer."""
     for s in range(plan.spans.shape[0]):
@@ -505,7 +505,7 @@ def _place_of(chains: Chains, words: Words, g: int, plan: Plan, t: int) -> tuple
     return block, position
 
 
-@compiled
+@compiled_in_place
 def _let_go(chains: Chains, words: Words, g: int, plan: Plan, cut: int) -> None:
     """Give back the blocks whose entries no window of a row to come can hold."""
     block = chains.groups[g, FIRST]
@@ -528,13 +528,13 @@ def _let_go(chains: Chains, words: Words, g: int, plan: Plan, cut: int) -> None:
         block = following
 
 
-@compiled
+@compiled_in_place
 def _passed(chains: Chains, words: Words, cursor: int, block: int) -> bool:
     """Whether a cursor stands behind the last entry of a group's first block."""
     return bool(words[cursor] >= 0 and (words[cursor] != block or words[cursor + 1] == chains.blocks[block, END]))
 
 
-@compiled
+@compiled_in_place
 def _enough(chains: Chains, block: int, kept: int, cut: int) -> bool:
     """Whether so many entries that are as old stand behind a block."""
     block = chains.blocks[block, NEXT]
@@ -547,7 +547,7 @@ def _enough(chains: Chains, block: int, kept: int, cut: int) -> bool:
     return kept <= 0
 
 
-@compiled
+@compiled_in_place
 def _remember(chains: Chains, words: Words, plan: Plan, s: int, block: int) -> None:
     """Keep what a window of all time still needs of a block that goes."""
     for k in range(plan.spans[s, TERMS], plan.spans[s, TERMS_END]):
@@ -559,7 +559,7 @@ def _remember(chains: Chains, words: Words, plan: Plan, s: int, block: int) -> N
             words[word + 1] = chains.values[plan.terms[k, TERM_COLUMN], chains.blocks[block, AT]]
 
 
-@compiled
+@compiled_in_place
 def sweep(chains: Chains, state: Table, plan: Plan, used: Ints, hand: int, steps: int, cut: int, gone: Ints) -> int:
     """Look at so many groups from ``hand`` on and let go of those of which nothing counts any more.
 
