@@ -12,6 +12,7 @@ from headrace.declare.pipeline import Pipeline
 from headrace.examples.flights.data import flight_events
 from headrace.examples.flights.features import features
 from headrace.examples.flights.pipeline import flights
+from headrace.features.state import with_windows
 
 
 def declared(name: str) -> Pipeline:
@@ -33,5 +34,6 @@ def events(months: int) -> pl.DataFrame:
 def feature_rows(raw: pl.DataFrame) -> pl.DataFrame:
     """Features records of raw events, as preprocess makes them where one partition holds everything."""
     numbered = raw.with_row_index("offset").with_columns(pl.col("offset").cast(pl.Int64))
+    seen = with_windows(flights, numbered)
     identity = numbered.select("offset", id="flight_id", key="origin", event_time="at")
-    return features(numbered).join(identity, on="offset", maintain_order="left").rename({"offset": "raw_offset"})
+    return features(seen).join(identity, on="offset", maintain_order="left").rename({"offset": "raw_offset"})

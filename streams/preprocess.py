@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,11 +17,16 @@ from headrace.kafka.log import Chunk, TopicPartition
 from headrace.models.inputs import Misfit, misfits, wrong_labels
 from headrace.streams.ahead import ahead, any_ahead, early
 from headrace.topics.pipeline_topics import PipelineTopics
-from headrace.worker.processor import Stateless, Step
+from headrace.worker.processor import Figure, Stateless, Step
 from headrace.worker.time_limit import time_limit
 
 Letter = tuple[int, str, str]
 """A record, by its place in the batch or its offset; the code of its dead letter, and the reason."""
+
+
+LARGE_HORIZON = 100_000
+"""Rows in the horizon from which on a line says what they cost."""
+log = logging.getLogger("headrace.preprocess")
 
 
 class BrokenContract(Exception):
@@ -99,6 +105,16 @@ class Preprocess(Stateless):
         self._windows.clear()
         if tps:
             self._topics.prepare("features", "labels", "dead")
+
+    def figures(self) -> Iterable[Figure]:
+        for partition, state in list(self._windows.items()):
+            labels = {"partition": str(partition)}
+            yield Figure("headrace_window_groups", "Groups that windows hold.", labels, state.groups)
+            yield Figure("headrace_window_bytes", "Memory of compiled windows.", labels, state.bytes)
+        for partition, history in list(self._history.items()):
+            if not self._pipeline.windows:
+                doc = "Raw rows in the horizon: features() looks at all of them with each batch."
+                yield Figure("headrace_horizon_rows", doc, {"partition": str(partition)}, history.rows.height)
 
     def _looking_back(
         self, partition: int, history: History | None, rows: pl.DataFrame
@@ -221,7 +237,15 @@ class Preprocess(Stateless):
             newest = newest if before is None or before.newest is None else max(newest, before.newest)
             return History(frame.clear(), newest)
         keep = time >= newest - self._pipeline.horizon - self._pipeline.lateness
-        return History(frame.filter(keep), newest)
+        rows = frame.filter(keep)
+        if rows.height >= LARGE_HORIZON > (0 if before is None else before.rows.height):
+            log.warning(
+                "%d rows lie in the horizon of %s, and features() looks at all of them with each batch: declare windows, "
+                "whose cost does not depend on the horizon (docs/windows.md)",
+                rows.height,
+                self._pipeline.name,
+            )
+        return History(rows, newest)
 
 
 def _late_letters(batch: Chunk, late: pl.DataFrame) -> list[Letter]:

@@ -23,7 +23,10 @@ def compiled(function: F) -> F:
 
 
 def compiled_in_place(function: F) -> F:
-    """Compile ``function`` as :func:`compiled` does, without counting references to arrays, which costs more than a few
-    words of work on each: for small functions that call each other. They may make no array and return none.
+    """Compile ``function`` as :func:`compiled` does, without counting references to arrays.
+
+    Counting costs small functions that hand each other a dozen arrays more than all their work. They may make no array
+    and return none.
     """
-    return cast(F, njit(cache=not CHECKED, boundscheck=CHECKED, error_model="numpy", _nrt=False)(function))
+    made = njit(cache=not CHECKED, boundscheck=CHECKED, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
+    return cast(F, made(function))

@@ -15,8 +15,8 @@ from headrace.declare.pipeline import Pipeline
 from headrace.errors import ConfigError, SchemaError
 from headrace.streams.preprocess import Preprocess
 from headrace.testing.features import check_features, examine_features
-from headrace.testing.platform import MemoryPlatform
 from headrace.testing.pipelines import POISON, clicks, toy, windowed
+from headrace.testing.platform import MemoryPlatform
 from headrace.testing.processors import check_processor
 from headrace.topics.retention import ALL_TIME, state_needs
 
