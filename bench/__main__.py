@@ -26,6 +26,7 @@ from bench.sets.soak import soak
 from bench.sets.streams import infer, passthrough
 from bench.sets.swap import swap, swaps
 from bench.sets.verify import verify
+from bench.sets.windows import windows
 from bench.sets.workers import pair, start
 from bench.sitting import FULL, QUICK, Sitting, load
 from bench.stack import started
@@ -54,6 +55,7 @@ SETS: dict[str, Callable[[Sitting], None]] = {
     "swaps": swaps,
     "flat": flat,
     "past": past,
+    "windows": windows,
     "soak": soak,
 }
 
