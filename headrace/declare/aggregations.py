@@ -291,8 +291,8 @@ def window_types(windows: Windows, raw: Mapping[str, pl.DataType]) -> dict[str, 
     found: dict[str, pl.DataType] = {}
     for name, window in windows.items():
         try:
-            if name in raw:
-                raise ConfigError("a raw field has this name")
+            if name in raw or name == "offset":
+                raise ConfigError("a column of the raw rows has this name")
             if isinstance(window, Ratio):
                 for part in (window.of, window.to):
                     if not part.dtype(value_type(part, raw)).is_numeric():

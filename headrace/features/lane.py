@@ -42,6 +42,11 @@ class LanePlan:
     kept: int = 0
     endless: bool = False
 
+    def bits_of(self, column: int) -> list[int]:
+        """The bits of the rows that count with their value of a column; where single entries are read, all."""
+        counted = [term[moving.TERM_BIT] for term in self.terms if term[moving.TERM_COLUMN] == column]
+        return sorted(set(counted)) or list(range(len(self.masks)))
+
 
 class Lane:
     """The state of a lane. Arrays begin small and double."""

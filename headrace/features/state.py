@@ -43,11 +43,12 @@ class WindowState:
     def with_windows(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
         """The rows with a column for each window, and by their offset those that no window can take, and why."""
         new = rows if self._given is None else rows.filter(pl.col(OFFSET) >= self._next)
-        if new.height:
+        if new.height or self._given is None:
             columns, refused = self._windows.take(new)
             given = columns.insert_column(0, new[OFFSET])
             self._refused |= {int(new[OFFSET][place]): why for place, why in refused}
             self._given = given if self._given is None else pl.concat([self._given, given])
+        if new.height:
             self._next = int(new[OFFSET][-1]) + 1
             self._remember(new)
         assert self._given is not None

@@ -95,8 +95,10 @@ class PartitionWindows:
             floats = [k for k, (_, floats) in enumerate(lane.columns) if floats]
             for k in floats:
                 value = given[f"value {i} {k}"]
-                if not value.is_finite().fill_null(True).all():
-                    for place in (~value.is_finite()).fill_null(False).arg_true().to_list():
+                odd = (~value.is_finite()).fill_null(False)
+                if odd.any():
+                    comes = pl.any_horizontal(f"mask {i} {bit}" for bit in lane.bits_of(k))
+                    for place in (odd & given.select(comes=comes)["comes"]).arg_true().to_list():
                         found.setdefault(place, f"a window's value is {value[place]}, no finite number")
         for i, window in enumerate(self._plan.kept):
             values, comes = given[f"kept {i}"], given[f"counts {i}"]
@@ -157,7 +159,9 @@ def _coming(given: pl.DataFrame, number: int, lane: LanePlan) -> tuple[Ints, Tab
     for k, (_, floats) in enumerate(lane.columns):
         column = given[f"value {number} {k}"]
         if floats:
-            values[k] = column.cast(pl.Float64).fill_null(0.0).to_numpy().view(np.int64)
+            doubles = column.cast(pl.Float64).fill_null(0.0).to_numpy()
+            # Those that are no finite numbers do not count.
+            values[k] = np.where(np.isfinite(doubles), doubles, 0.0).view(np.int64)
         else:
             values[k] = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
     return mask, values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
@@ -194,6 +195,44 @@ def test_values_that_are_no_finite_numbers_are_refused_and_count_for_nothing() -
     assert [place for place, _ in refused] == [1, 3]
     assert columns["sum"].to_list() == [0.0, None, 1.0, None, 3.0]
     assert columns["rows"].to_list() == [0, None, 1, None, 2]
+
+
+def test_a_value_that_does_not_count_may_be_any() -> None:
+    plan = plan_of({"sum": Sum("amount", by=(), where=WHERE), "last": Last("amount", by=(), where=WHERE)}, RAW)
+    odd = [Row(1, "a", 1.0, True), Row(2, "a", float("nan"), False), Row(3, "a", float("inf"), False)]
+    columns, refused = PartitionWindows(plan, "at", 0).take(frame([*odd, Row(4, "a", 2.0, True)], "amount"))
+    assert refused == []
+    assert columns.to_dict(as_series=False) == {"sum": [0.0, 1.0, 1.0, 1.0], "last": [None, 1.0, 1.0, 1.0]}
+
+
+def test_no_rows_have_windows_of_their_types() -> None:
+    plan = plan_of({"sum": Sum("amount", by=()), "who": Last("name", by=())}, RAW)
+    columns, refused = PartitionWindows(plan, "at", 0).take(frame([], "amount"))
+    assert columns.schema == {"sum": pl.Float64, "who": pl.String}
+    assert refused == []
+
+
+def test_arrays_grow_and_keep_what_they_hold() -> None:
+    """Ten thousand rows of 300 groups: many more entries, blocks and groups than there is room for at first."""
+    chance = random.Random(5)
+    rows = [Row(k, str(chance.randrange(300)), chance.randrange(-1000, 1000), True) for k in range(10_000)]
+    windows = {
+        "sum": Sum("number", by="group", within=us(4000)),
+        "max": Max("number", by="group"),
+        "last": Last("number", by="group", within=us(10_000)),
+        "all": Max("number", by=(), within=us(3000)),
+    }
+    state = PartitionWindows(plan_of(windows, RAW), "at", 7)
+    log = frame(rows, "number")
+    found = pl.concat([state.take(log[start : start + 999])[0] for start in range(0, log.height, 999)])
+    number = pl.col("number")
+    wanted = log.with_columns(pl.int_range(pl.len()).alias("k")).select(
+        (number.rolling_sum_by("k", "4000i").over("group") - number).alias("sum"),
+        number.cum_max().shift(1).over("group").alias("max"),
+        number.shift(1).over("group").alias("last"),
+        number.shift(1).rolling_max(2999, min_samples=1).alias("all"),
+    )
+    assert found.equals(wanted)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_windows_of_all_time_need_raw_records_for_ever() -> None:
     [
         ({"windows": {}, "horizon": None}, SchemaError, "pipeline toy: give windows, which the platform keeps, or a h"),
         ({"horizon": "1h"}, SchemaError, "pipeline toy: give windows, which the platform keeps, or a horizon over"),
-        ({"windows": {"price": Count(by="user")}}, ConfigError, "pipeline toy: window 'price': a raw field has this n"),
+        ({"windows": {"price": Count(by="user")}}, ConfigError, "pipeline toy: window 'price': a column of the raw ro"),
         ({"windows": {"n": Sum("kind", by="user")}}, ConfigError, "pipeline toy: window 'n': Sum takes integers of up"),
         ({"windows": {"n": Count(by="usr")}}, ConfigError, "pipeline toy: window 'n': by='usr' is no field; there are"),
     ],
