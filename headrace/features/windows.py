@@ -97,8 +97,9 @@ class PartitionWindows:
                 value = given[f"value {i} {k}"]
                 odd = (~value.is_finite()).fill_null(False)
                 if odd.any():
-                    comes = pl.any_horizontal(f"mask {i} {bit}" for bit in lane.bits_of(k))
-                    for place in (odd & given.select(comes=comes)["comes"]).arg_true().to_list():
+                    counted = pl.any_horizontal(f"mask {i} {bit}" for bit in lane.bits_of(k))
+                    comes = given.select(counted=counted)["counted"].to_numpy()
+                    for place in np.flatnonzero(odd.to_numpy() & comes).tolist():
                         found.setdefault(place, f"a window's value is {value[place]}, no finite number")
         for i, window in enumerate(self._plan.kept):
             values, comes = given[f"kept {i}"], given[f"counts {i}"]
