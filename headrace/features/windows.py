@@ -98,8 +98,8 @@ class PartitionWindows:
                 odd = (~value.is_finite()).fill_null(False)
                 if odd.any():
                     counted = pl.any_horizontal(f"mask {i} {bit}" for bit in lane.bits_of(k))
-                    comes = given.select(counted=counted)["counted"].to_numpy()
-                    for place in np.flatnonzero(odd.to_numpy() & comes).tolist():
+                    of_use = given.select(counted=counted)["counted"].to_numpy()
+                    for place in np.flatnonzero(odd.to_numpy() & of_use).tolist():
                         found.setdefault(place, f"a window's value is {value[place]}, no finite number")
         for i, window in enumerate(self._plan.kept):
             values, comes = given[f"kept {i}"], given[f"counts {i}"]
