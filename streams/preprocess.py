@@ -109,12 +109,12 @@ class Preprocess(Stateless):
     def figures(self) -> Iterable[Figure]:
         for partition, state in list(self._windows.items()):
             labels = {"partition": str(partition)}
-            yield Figure("headrace_window_groups", "Groups that windows hold.", labels, state.groups)
-            yield Figure("headrace_window_bytes", "Memory of compiled windows.", labels, state.bytes)
+            yield Figure("window_groups", "Groups that windows hold.", labels, state.groups)
+            yield Figure("window_bytes", "Memory of compiled windows.", labels, state.bytes)
         for partition, history in list(self._history.items()):
             if not self._pipeline.windows:
                 doc = "Raw rows in the horizon: features() looks at all of them with each batch."
-                yield Figure("headrace_horizon_rows", doc, {"partition": str(partition)}, history.rows.height)
+                yield Figure("horizon_rows", doc, {"partition": str(partition)}, history.rows.height)
 
     def _looking_back(
         self, partition: int, history: History | None, rows: pl.DataFrame
