@@ -11,13 +11,15 @@ from confluent_kafka.admin import AdminClient
 from bench.loaded import Loaded
 from bench.pipeline import REFERENCE, declared, feature_rows, label_rows
 from bench.progress import Ends, Rate, watch
-from bench.sitting import FULL, Sitting
+from bench.sitting import Sitting
 from bench.worker import WARM, Worker, throughput
 
 JOINED = 200_000
 """Features records to join: every one is held for its label."""
-HELD, HELD_QUICK = 1_000_000, 250_000
+HELD = 1_000_000
 """Features records that are held before the first label comes."""
+LOADED = 100_000
+"""Records handed over at a time, so that a slow broker has them in good time."""
 CALL_S = 20.0
 
 
@@ -27,7 +29,7 @@ def join(sitting: Sitting) -> None:
     rows = feature_rows(min(JOINED, sitting.scale.records))
     loaded.load("features", rows)
     loaded.load("labels", label_rows(rows))
-    held = _Held(sitting, HELD if sitting.scale is FULL else HELD_QUICK)
+    held = _Held(sitting, HELD)
 
     def run() -> Rate:
         return throughput(loaded, "join", ["examples"], rows.height, sitting.scale.limit_s)
@@ -46,8 +48,10 @@ class _Held:
         self.ready_s = self.mib = 0.0
         self._labels = sitting.scale.records
         self._loaded = Loaded(sitting.cluster, declared("bench-join-held"), REFERENCE)
-        self._loaded.load("features", feature_rows(count + self._labels))
-        self._loaded.load("labels", label_rows(feature_rows(self._labels)))
+        for part in feature_rows(count + self._labels).iter_slices(LOADED):
+            self._loaded.load("features", part)
+        for part in label_rows(feature_rows(self._labels)).iter_slices(LOADED):
+            self._loaded.load("labels", part)
 
     def run(self) -> Rate:
         """Examples a second of a worker that is started where all of the features are held."""

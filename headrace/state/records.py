@@ -55,7 +55,7 @@ class Records:
     @property
     def held(self) -> int:
         """Bytes of memory it takes."""
-        return sum(s.held for s in self._segments[self._written :])
+        return sum(s.size for s in self._segments[self._written :])
 
     def oldest_in_memory(self) -> Segment | None:
         """The segment that goes to disk next."""
@@ -143,8 +143,6 @@ class Records:
 
     def _open(self, count: int, octets: int) -> Segment:
         if not self._segments or self._segments[-1].full:
-            if self._segments:
-                self._segments[-1].trim()
             self._segments.append(Segment(self.end))
             self._begins.append(self.end)
         self._segments[-1].make_room(count, octets)

@@ -34,6 +34,8 @@ Rows = np.ndarray[tuple[int], np.dtype[np.void]]
 
 MOST_ROWS = 1 << 17
 MOST_BYTES = 32 << 20
+SMALL = 1 << 20
+"""Bytes up to which room is made in steps."""
 GAP = 4096
 """Bytes between two pieces of a file up to which both are read at once."""
 
@@ -72,11 +74,6 @@ class Segment:
         return self.first + self.count
 
     @property
-    def held(self) -> int:
-        """Bytes of memory it takes."""
-        return self.rows.nbytes + self.data.nbytes
-
-    @property
     def size(self) -> int:
         """Bytes of its rows, wherever they are."""
         return self.count * ROW.itemsize + self.used
@@ -89,15 +86,13 @@ class Segment:
     def make_room(self, count: int, octets: int) -> None:
         """See that so many rows and bytes more fit."""
         if self.count + count > len(self.rows):
-            self._resize_rows(self.count + max(count, self.count // 2))
+            rows: Rows = np.empty(_room(self.count + count, ROW.itemsize, MOST_ROWS), dtype=ROW)
+            rows[: self.count] = self.rows[: self.count]
+            self.rows = rows
         if self.used + octets > len(self.data):
-            self._resize_data(self.used + max(octets, self.used // 2))
-
-    def trim(self) -> None:
-        """Give back the room that was made for more."""
-        if self.path is None:
-            self._resize_rows(self.count)
-            self._resize_data(self.used)
+            data: Octets = np.empty(_room(self.used + octets, 1, MOST_BYTES), dtype=np.uint8)
+            data[: self.used] = self.data[: self.used]
+            self.data = data
 
     def fixed(self, start: int, stop: int) -> Rows:
         """The fixed fields of rows ``start`` to before ``stop``, counted within the segment.
@@ -158,16 +153,6 @@ class Segment:
             self.path.unlink(missing_ok=True)
         self.rows, self.data = np.empty(0, dtype=ROW), np.empty(0, dtype=np.uint8)
 
-    def _resize_rows(self, room: int) -> None:
-        made: Rows = np.empty(room, dtype=ROW)
-        made[: self.count] = self.rows[: self.count]
-        self.rows = made
-
-    def _resize_data(self, room: int) -> None:
-        made: Octets = np.empty(room, dtype=np.uint8)
-        made[: self.used] = self.data[: self.used]
-        self.data = made
-
     def _fixed(self, file: _Reading, places: Places) -> Rows:
         sizes = np.full(len(places), ROW.itemsize, dtype=np.int64)
         data, at = file.spans(places * ROW.itemsize, sizes)
@@ -178,6 +163,14 @@ class Segment:
         if len(wrong):
             raise damaged(file.path, f"row {int(places[wrong[0]])} of {self.count} is not the one written")
         return rows
+
+
+def _room(needed: int, size: int, most: int) -> int:
+    """Cells to make room for: twice as many while that is little, then as many as a segment has at most. Memory that
+    is not yet written to takes no room, so that this wastes less than growing in steps."""
+    if 2 * needed * size <= SMALL:
+        return 2 * needed
+    return max(needed, most)
 
 
 def _row_checks(rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
