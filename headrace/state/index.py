@@ -4,7 +4,7 @@ Rows are numbered as they come and go in the same order. A bucket names its newe
 in its bucket; a chain ends at the first row that is gone, so nothing is ever taken out. The table grows by linear
 hashing, one bucket at a time: no batch waits for all of it to be hashed anew.
 
-Memory: 9 bytes a row, and 8 for each bucket, of which there are half as many as rows.
+Memory: 9 bytes a row, and 4 for each bucket, of which there are half as many as rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ LOAD = 2
 LEAST = 1024
 """Buckets to begin with, and rows there is room for."""
 MOST = 2**32 - 1
-"""Rows that one index tells apart: the way back to the row before is 32 bits."""
+"""Rows that one index tells apart: buckets and ways back have 32 bits."""
+EMPTY = np.uint32(MOST)
+"""Of a bucket: the row before the first of all."""
 
 
 class Index:
@@ -42,14 +44,16 @@ class Index:
         self._back = np.zeros(LEAST, dtype=np.uint32)
         self._tags: Tags = np.zeros(LEAST, dtype=np.uint32)
         self._flags: Octets = np.zeros(LEAST, dtype=np.uint8)
-        self._heads: Places = np.full(LEAST, -1, dtype=np.int64)
+        self._heads: Tags = np.full(LEAST, EMPTY, dtype=np.uint32)
         self._level, self._split = LEAST, 0
 
     @property
     def size(self) -> int:
         """Bytes it takes."""
         rows = self.end - self._base
-        return rows * (self._back.itemsize + self._tags.itemsize + 1) + (self._level + self._split) * 8
+        return (
+            rows * (self._back.itemsize + self._tags.itemsize + 1) + (self._level + self._split) * self._heads.itemsize
+        )
 
     def add(self, tags: Tags, flags: Octets, linked: Valid) -> None:
         """Number the next rows.
@@ -83,6 +87,7 @@ class Index:
             self._split,
             self._base,
             self.first,
+            self.end,
             tags,
             asked,
             unless,
@@ -121,7 +126,9 @@ class Index:
             if self._split == 0 and len(self._heads) < 2 * self._level:
                 self._heads = _moved(self._heads, 0, self._level, 2 * self._level)
             stop = min(self._level, buckets - self._level)
-            _divide(self._heads, self._back, self._tags, self._level, self._split, stop, self._base, self.first)
+            _divide(
+                self._heads, self._back, self._tags, self._level, self._split, stop, self._base, self.first, self.end
+            )
             self._split = stop
             if stop == self._level:
                 self._level, self._split = 2 * self._level, 0
@@ -143,8 +150,19 @@ def _bucket(tag: int, level: int, split: int) -> int:
 
 
 @compiled
+def _newest(heads: Tags, tags: Tags, bucket: int, level: int, split: int, base: int, first: int, end: int) -> np.int64:
+    """Number of a bucket's newest row, from its last 32 bits; -1: it has none. One that is not of the bucket was named
+    by a row long gone."""
+    last = np.int64(end - 1)
+    row = last - ((last - np.int64(heads[bucket])) & MOST)
+    if row < first or _bucket(int(tags[row - base]), level, split) != bucket:
+        return np.int64(-1)
+    return row
+
+
+@compiled
 def _link(
-    heads: Places,
+    heads: Tags,
     back: Tags,
     tags: Tags,
     level: int,
@@ -156,34 +174,38 @@ def _link(
 ) -> None:
     for k in range(len(linked)):
         row = begin + k
+        back[row - base] = 0
         if not linked[k]:
             continue
         bucket = _bucket(int(tags[row - base]), level, split)
-        head = heads[bucket]
-        back[row - base] = np.uint32(row - head) if head >= first else np.uint32(0)
-        heads[bucket] = row
+        head = _newest(heads, tags, bucket, level, split, base, first, row)
+        if head >= 0:
+            back[row - base] = np.uint32(row - head)
+        heads[bucket] = np.uint32(row & MOST)
 
 
 @compiled
-def _divide(heads: Places, back: Tags, tags: Tags, level: int, start: int, stop: int, base: int, first: int) -> None:
+def _divide(
+    heads: Tags, back: Tags, tags: Tags, level: int, start: int, stop: int, base: int, first: int, end: int
+) -> None:
     """Divide the buckets from ``start`` to before ``stop`` between themselves and those ``level`` further on."""
     for bucket in range(start, stop):
-        row = heads[bucket]
-        heads[bucket] = -1
-        heads[bucket + level] = -1
+        row = _newest(heads, tags, bucket, level, bucket, base, first, end)
+        heads[bucket] = EMPTY
+        heads[bucket + level] = EMPTY
         last_low, last_high = np.int64(-1), np.int64(-1)
         while row >= first:
             way = np.int64(back[row - base])
             back[row - base] = 0
             if np.int64(tags[row - base]) & level:
                 if last_high < 0:
-                    heads[bucket + level] = row
+                    heads[bucket + level] = np.uint32(row & MOST)
                 else:
                     back[last_high - base] = np.uint32(last_high - row)
                 last_high = row
             else:
                 if last_low < 0:
-                    heads[bucket] = row
+                    heads[bucket] = np.uint32(row & MOST)
                 else:
                     back[last_low - base] = np.uint32(last_low - row)
                 last_low = row
@@ -194,7 +216,7 @@ def _divide(heads: Places, back: Tags, tags: Tags, level: int, start: int, stop:
 
 @compiled
 def _walk(
-    heads: Places,
+    heads: Tags,
     back: Tags,
     tags: Tags,
     flags: Octets,
@@ -202,6 +224,7 @@ def _walk(
     split: int,
     base: int,
     first: int,
+    end: int,
     wanted: Tags,
     asked: Valid,
     unless: int,
@@ -211,7 +234,8 @@ def _walk(
     for filling in range(2):
         for k in range(len(wanted)):
             tag = wanted[k]
-            row = heads[_bucket(int(tag), level, split)] if asked[k] else np.int64(-1)
+            bucket = _bucket(int(tag), level, split)
+            row = _newest(heads, tags, bucket, level, split, base, first, end) if asked[k] else np.int64(-1)
             at = starts[k + 1]
             count = 0
             while row >= first:
