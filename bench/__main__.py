@@ -17,9 +17,10 @@ from bench.sets.events import events
 from bench.sets.flat import flat
 from bench.sets.forward import forward
 from bench.sets.http import http
+from bench.sets.join import join
 from bench.sets.latency import latency
 from bench.sets.past import past
-from bench.sets.processors import join, preprocess
+from bench.sets.processors import preprocess
 from bench.sets.real import real
 from bench.sets.replay import replay
 from bench.sets.soak import soak
@@ -87,6 +88,9 @@ def main() -> None:
     for table in tables.terminal(report.contents, report.names):
         console.print(table)
     console.print(f"written: {FILE} and {plot.draw(report.contents)} ({time.monotonic() - began:.0f} s)")
+    ratios = report.contents["ratios"]
+    said = ", ".join(f"{name} {ratios[name]:.2f}" for name in report.names if name in ratios)
+    console.print(f"ratios: {said or 'none'}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -76,6 +76,18 @@ class Fluentd(BaseModel):
     """Seconds to wait for a receiver to say that it has a message."""
 
 
+class WorkerState(BaseModel):
+    """Where a worker keeps the records that it holds for others to come: a cache of the log."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    memory: Annotated[ByteSize, Field(ge=0)] = ByteSize(256 << 20)
+    """Bytes of them in memory, for each worker, with what finds them; a number, or as ``256MiB``. The oldest of what is
+    over it goes to disk."""
+    folder: Path | None = None
+    """Folder for what is over that, best on a local disk; none: ``workers`` in the state folder."""
+
+
 class Settings(BaseSettings):
     """What a command needs to know of its surroundings.
 
@@ -109,6 +121,8 @@ class Settings(BaseSettings):
     """Folder of the embedded stack's data and logs."""
     data_folder: Path = Path("data")
     """Folder of the frozen versions of topics (``headrace data snapshot``)."""
+    worker_state: WorkerState = WorkerState()
+    """What a worker holds, in memory and on disk."""
     pipelines: dict[str, str] = {}
     """Pipeline name -> ``package.module:attribute`` or ``file.py:attribute``."""
     replication_factor: int = 1

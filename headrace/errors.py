@@ -58,6 +58,11 @@ class TransactionAborted(HeadraceError):
     """A transaction was given up; its records are invisible and its input will be read again."""
 
 
+class StateError(HeadraceError):
+    """What a worker holds of the log could not be kept on its disk, or was damaged there. It is made again from the
+    log when the worker starts again."""
+
+
 class ModelRejected(HeadraceError):
     """A model is broken, too large, or not what its manifest says. It is never used."""
 

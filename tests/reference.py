@@ -18,7 +18,7 @@ from headrace.client.events import EventProducer
 from headrace.client.follow import ModelSubscriber, Scored
 from headrace.client.models import Model, Models
 from headrace.client.query import Query
-from headrace.config import Fluentd, Search, Settings
+from headrace.config import Fluentd, Search, Settings, WorkerState
 from headrace.governance.evidence import Evidence
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
@@ -50,7 +50,7 @@ def page() -> str:
         "Setting `x` is `x` in `headrace.toml` and `HEADRACE_X` in the environment; one of a section is below\n"
         "`[section]` in the file, and `HEADRACE_SECTION__X`."
     )
-    for section, model in (("", Settings), ("search", Search), ("fluentd", Fluentd)):
+    for section, model in (("", Settings), ("worker_state", WorkerState), ("search", Search), ("fluentd", Fluentd)):
         parts += settings_table(section, model)
     parts += ["## Errors", "All are in `hr.errors`. A command prints the message alone and exits with the code."]
     rows = [

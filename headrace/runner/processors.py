@@ -11,10 +11,14 @@ from headrace.config import ADMIN, Settings
 from headrace.errors import ConfigError
 from headrace.governance.losses import accepted_losses, as_missing
 from headrace.kafka.log import Log
+from headrace.state.budget import Budget
 from headrace.topics.parties import OUTSIDE, Party
 from headrace.topics.pipeline_topics import PipelineTopics
 from headrace.worker.loop import ExactlyOnceLoop, LoopConfig
 from headrace.worker.processor import Processor
+
+HELD = "workers"
+"""Folder in the state folder for what workers hold on disk."""
 
 if TYPE_CHECKING:
     from headrace.consumers.forward.route import Route
@@ -42,6 +46,12 @@ class WorkerContext:
     def group(self, processor: str) -> str:
         """Consumer group of a processor of this pipeline."""
         return f"{self.topics.pipeline.name}.{processor}"
+
+    def budget(self, processor: str) -> Budget:
+        """Where this worker keeps what it holds as this processor."""
+        place = self.settings.worker_state
+        folder = place.folder or self.settings.state / HELD
+        return Budget(place.memory, folder.absolute(), f"{self.group(processor)}.{self.worker}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +89,7 @@ def _infer(context: WorkerContext) -> Processor:
 def _join(context: WorkerContext) -> Processor:
     from headrace.streams.join.processor import Join
 
-    return Join(context.topics)
+    return Join(context.topics, context.budget("join"))
 
 
 def _retrain(context: WorkerContext) -> Processor:

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
+from headrace.codec.column import BytesColumn
 from headrace.codec.topic import Decoded
 from headrace.kafka.log import Chunk, Output, TopicPartition
 from headrace.models.inputs import wrong_labels
+from headrace.state.budget import Budget
+from headrace.state.records import Arrived, Located, Times
 from headrace.streams.ahead import WORKER_CLOCKS, Places, ahead, early
-from headrace.streams.join.pairing import HeldLabel, Pairs
+from headrace.streams.join.pairing import EXAMPLES, OUTCOMES, Pairs
 from headrace.topics.pipeline_topics import PipelineTopics
-from headrace.worker.processor import Stateless, Step
+from headrace.worker.processor import Figure, Stateless, Step
 
-Row = tuple[Any, ...]
-Pair = tuple[Row, int, HeldLabel]
-"""A left row, its offset, and the label it goes with."""
+LEFTS = {"features": EXAMPLES, "predictions": OUTCOMES}
 
 
-@dataclass
-class JoinState:
-    """What one partition holds: features and predictions, each with the labels they may still meet."""
+class Sound(NamedTuple):
+    """The records of a batch that may be paired, and their places in it, (n,)."""
 
-    examples: Pairs[Row]
-    outcomes: Pairs[Row]
+    arrived: Arrived
+    places: Places
+
+
+class Labels(NamedTuple):
+    """A label for each of p pairs."""
+
+    values: pl.Series
+    times: Times
+    offsets: Times
 
 
 class Join(Stateless):
@@ -34,136 +42,132 @@ class Join(Stateless):
 
     A label that repeats an earlier one, that is none of the target's, or that no features record claims in time,
     becomes a dead letter; so does whatever has a time ahead of the log's, before it can move the newest time.
+
+    Args:
+        topics: the pipeline's topics.
+        budget: where what it holds goes; None: all of it stays in memory.
     """
 
     name = "join"
     atomic = False
     timed = True
 
-    def __init__(self, topics: PipelineTopics) -> None:
+    def __init__(self, topics: PipelineTopics, budget: Budget | None = None) -> None:
         self._topics = topics
+        self._budget = budget or Budget()
         self.inputs = tuple(topics.topic(t) for t in ("features", "labels", "predictions"))
         self._horizon = int(topics.pipeline.label_horizon.total_seconds() * 1_000_000)
         self._target = topics.pipeline.target
         self._ahead = topics.pipeline.clock_ahead + WORKER_CLOCKS
-        self._state: dict[int, JoinState] = {}
+        self._state: dict[int, Pairs] = {}
 
     def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        self._state = {tp.partition: JoinState(Pairs(self._horizon), Pairs(self._horizon)) for tp in tps}
+        self._state = {tp.partition: Pairs(self._horizon) for tp in tps}
+        self._budget.replace([store for pairs in self._state.values() for store in pairs.stores])
         if tps:
             self._topics.prepare("examples", "outcomes", "dead")
 
     def process(self, batch: Chunk) -> Step:
         topic = self._topics.short(batch.tp.topic)
-        state = self._state[batch.tp.partition]
+        pairs = self._state[batch.tp.partition]
         decoded = self._topics.codec(topic).decode(batch.values)
         outputs = self._topics.dead_letters(self.name, batch, decoded)
-        frame, places, letters = self._sound(topic, batch, decoded)
+        sound, letters = self._sound(topic, batch, decoded)
         outputs += self._topics.dead(self.name, batch, letters)
         if topic == "labels":
-            outputs += self._labels(batch, frame, places, state)
-        elif topic == "features":
-            outputs += self._write_examples(batch.tp.partition, self._lefts(batch, frame, places, state.examples))
+            outputs += self._labels(batch, decoded, sound, pairs)
         else:
-            outputs += self._write_outcomes(batch.tp.partition, self._lefts(batch, frame, places, state.outcomes))
-        state.outcomes.let_go()
-        outputs += self._orphans(batch.tp.partition, state.examples.let_go())
+            outputs += self._lefts(topic, batch.tp.partition, sound.arrived, pairs)
+        outputs += self._orphans(batch.tp.partition, pairs.let_go())
+        self._budget.settle()
         return Step(outputs)
 
     def rebuild_from(self, tp: TopicPartition, position: int) -> int:
-        state = self._state.get(tp.partition)
-        if state is None:
+        pairs = self._state.get(tp.partition)
+        if pairs is None:
             return position
-        match self._topics.short(tp.topic):
-            case "features":
-                return state.examples.earliest_left(position)
-            case "predictions":
-                return state.outcomes.earliest_left(position)
-        return min(state.examples.earliest_label(position), state.outcomes.earliest_label(position))
+        topic = self._topics.short(tp.topic)
+        if topic == "labels":
+            return pairs.earliest_label(position)
+        return pairs.earliest_left(LEFTS[topic], position)
 
-    def _sound(
-        self, topic: str, batch: Chunk, decoded: Decoded
-    ) -> tuple[pl.DataFrame, Places, list[tuple[int, str, str]]]:
-        """The rows that may be paired, with their places in the batch, and letters for the others."""
-        frame, places = decoded.frame(), decoded.places()
-        time, what = ("label_time", "label time") if topic == "labels" else ("event_time", "event time")
-        odd = ahead(batch, places, frame[time], self._ahead)
+    def figures(self) -> list[Figure]:
+        doc = "Bytes of records held for a partner, in memory with their index, or on disk."
+        held = {"memory": self._budget.held, "disk": self._budget.on_disk}
+        return [Figure("state_bytes", doc, {"where": where}, float(size)) for where, size in held.items()]
+
+    def close(self) -> None:
+        self._budget.close()
+
+    def _sound(self, topic: str, batch: Chunk, decoded: Decoded) -> tuple[Sound, list[tuple[int, str, str]]]:
+        """The records that may be paired, and letters for the others."""
+        places = decoded.places()
+        name, what = ("label_time", "label time") if topic == "labels" else ("event_time", "event time")
+        frame = decoded.frame(names=[name, "label"] if topic == "labels" else [name])
+        odd = ahead(batch, places, frame[name], self._ahead)
         letters = early(places[odd], what, self._ahead)
         if topic == "labels":
             for misfit in wrong_labels(self._target, frame):
                 if not odd[misfit.row]:
                     odd[misfit.row] = True
                     letters.append((int(places[misfit.row]), misfit.code, misfit.said))
-        if not letters:
-            return frame, places, []
-        return frame.filter(~pl.Series(odd)), places[~odd], sorted(letters)
+        ids = decoded.strings("id") if len(places) else BytesColumn.nulls(0)
+        times = frame[name].to_physical().to_numpy()
+        if letters:
+            kept = np.flatnonzero(~odd)
+            ids, times, places = ids[kept], times[kept], places[kept]
+        values = batch.values if len(places) == len(batch) else batch.values[places]
+        keys = batch.keys[places] if topic == "labels" else None
+        arrived = Arrived(ids, times, times, batch.offsets[places], values, keys)
+        return Sound(arrived, places), sorted(letters)
 
-    def _lefts(self, batch: Chunk, frame: pl.DataFrame, places: Places, pairs: Pairs[Row]) -> list[Pair]:
-        ids = frame["id"].to_list()
-        times = frame["event_time"].to_physical().to_list()
-        offsets = batch.offsets[places].tolist()
-        found = []
-        for id_, time, offset, row in zip(ids, times, offsets, frame.rows(), strict=True):
-            label = pairs.add_left(id_, time, offset, row)
-            if label is not None:
-                found.append((row, offset, label))
-        return found
-
-    def _labels(self, batch: Chunk, frame: pl.DataFrame, places: Places, state: JoinState) -> list[Output]:
-        examples: list[Pair] = []
-        outcomes: list[Pair] = []
-        duplicates = []
-        columns = (frame["id"], frame["label_time"].to_physical(), frame["label"])
-        for place, id_, time, value in zip(places.tolist(), *columns, strict=True):
-            offset = int(batch.offsets[place])
-            source = (batch.keys[place], batch.values[place])
-            found = state.examples.add_label(id_, time, offset, value, source)
-            if found is None:
-                duplicates.append((place, "duplicate_label", f"an earlier label of {id_} counts"))
-            else:
-                label = HeldLabel(id_, time, time, offset, value, source)
-                examples += [(left.row, left.offset, label) for left in found]
-            scored = state.outcomes.add_label(id_, time, offset, value, source) or []
-            outcomes += [(left.row, left.offset, HeldLabel(id_, time, time, offset, value, source)) for left in scored]
-        partition = batch.tp.partition
-        return [
-            *self._write_examples(partition, examples),
-            *self._write_outcomes(partition, outcomes),
-            *self._topics.dead(self.name, batch, duplicates),
-        ]
-
-    def _write_examples(self, partition: int, pairs: list[Pair]) -> list[Output]:
-        if not pairs:
+    def _lefts(self, topic: str, partition: int, arrived: Arrived, pairs: Pairs) -> list[Output]:
+        """Left records, those written at once whose labels have come before them."""
+        found = pairs.add_lefts(LEFTS[topic], arrived)
+        if not len(found.places):
             return []
-        frame = self._paired("features", pairs).rename({"left_offset": "feature_offset"})
-        return [self._topics.rows("examples", partition, frame, [k.encode() for k in frame["key"]])]
+        labels = self._topics.codec("labels").decode(found.labels.values()).frame(names=["label"])
+        goes_with = Labels(labels["label"], found.labels.times, found.labels.offsets)
+        values, offsets = arrived.values[found.places], arrived.offsets[found.places]
+        return [self._written(LEFTS[topic], partition, values, offsets, goes_with)]
 
-    def _write_outcomes(self, partition: int, pairs: list[Pair]) -> list[Output]:
-        if not pairs:
-            return []
-        frame = self._paired("predictions", pairs)
-        frame = frame.rename({"offset": "feature_offset", "left_offset": "prediction_offset"})
-        return [self._topics.rows("outcomes", partition, frame, [k.encode() for k in frame["key"]])]
+    def _labels(self, batch: Chunk, decoded: Decoded, sound: Sound, pairs: Pairs) -> list[Output]:
+        """Labels: what they pair with, and letters for those that repeat an earlier one."""
+        arrived, places = sound
+        repeats, late = pairs.add_labels(arrived)
+        outputs = []
+        for kind, (of, lefts) in zip((EXAMPLES, OUTCOMES), late, strict=True):
+            if len(of):
+                values = decoded.frame(names=["label"])["label"]
+                rows = np.searchsorted(decoded.places(), places[of])
+                goes_with = Labels(values[rows], arrived.times[of], arrived.offsets[of])
+                outputs.append(self._written(kind, batch.tp.partition, lefts.values(), lefts.offsets, goes_with))
+        letters = []
+        for row in np.flatnonzero(repeats).tolist():
+            said = f"an earlier label of {(arrived.ids[row] or b'').decode()} counts"
+            letters.append((int(places[row]), "duplicate_label", said))
+        return [*outputs, *self._topics.dead(self.name, batch, letters)]
 
-    def _paired(self, topic: str, pairs: list[Pair]) -> pl.DataFrame:
-        schema = self._topics.columns(topic)
-        return pl.DataFrame([row for row, _, _ in pairs], schema=schema, orient="row").with_columns(
-            pl.Series("label", [label.value for _, _, label in pairs], dtype=pl.Float64),
-            pl.Series("label_time", [label.time for _, _, label in pairs], dtype=pl.Int64).cast(
-                pl.Datetime("us", "UTC")
-            ),
-            pl.Series("left_offset", [offset for _, offset, _ in pairs], dtype=pl.Int64),
-            pl.Series("label_offset", [label.offset for _, _, label in pairs], dtype=pl.Int64),
+    def _written(self, kind: int, partition: int, lefts: BytesColumn, offsets: Times, labels: Labels) -> Output:
+        """Examples or outcomes: each left record with its label."""
+        source, sink = (("features", "examples"), ("predictions", "outcomes"))[kind]
+        decoded = self._topics.codec(source).decode(lefts)
+        frame = decoded.frame().with_columns(
+            pl.Series("label", labels.values, dtype=pl.Float64),
+            pl.Series("label_time", labels.times, dtype=pl.Int64).cast(pl.Datetime("us", "UTC")),
+            pl.Series("left_offset", offsets, dtype=pl.Int64),
+            pl.Series("label_offset", labels.offsets, dtype=pl.Int64),
         )
+        if kind == EXAMPLES:
+            frame = frame.rename({"left_offset": "feature_offset"})
+        else:
+            frame = frame.rename({"offset": "feature_offset", "left_offset": "prediction_offset"})
+        return self._topics.rows(sink, partition, frame, decoded.strings("key"))
 
-    def _orphans(self, partition: int, labels: list[HeldLabel]) -> list[Output]:
-        if not labels:
+    def _orphans(self, partition: int, labels: Located) -> list[Output]:
+        if not len(labels.rows):
             return []
-        chunk = Chunk.of(
-            self._topics.tp("labels", partition),
-            [label.offset for label in labels],
-            [label.source[0] for label in labels],
-            [label.source[1] for label in labels],
-        )
+        tp = self._topics.tp("labels", partition)
+        chunk = Chunk(tp, labels.offsets, labels.keys(), labels.values())
         reason = "no features record of this id came within the label horizon"
-        return self._topics.dead(self.name, chunk, [(i, "orphan_label", reason) for i in range(len(labels))])
+        return self._topics.dead(self.name, chunk, [(i, "orphan_label", reason) for i in range(len(chunk))])

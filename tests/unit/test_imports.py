@@ -12,7 +12,7 @@ BASE = {"errors", "config", "launch", "progress", "keys", "warm", "lazy", "folde
 CODEC = {*BASE, "schema", "codec"}
 TOPICS = {*CODEC, "declare", "kafka", "topics"}
 MODELS = {*TOPICS, "governance", "models"}
-SDK = {*MODELS, "worker", "query", "client", "embedded"}
+SDK = {*MODELS, "state", "worker", "query", "client", "embedded"}
 PLATFORM = {"jobs", "streams", "producers", "consumers"}
 INSIDE = {
     "errors": set[str](),
@@ -30,6 +30,7 @@ INSIDE = {
     "features": {"codec", "declare", "errors"},
     "kafka": {"codec", "config", "errors"},
     "topics": TOPICS,
+    "state": {"codec", "errors", "folders"},
     "worker": {"dead_share", "errors", "kafka"},
     "governance": TOPICS,
     "models": MODELS,

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.kafka.log import Chunk, Output
-from headrace.streams.join.pairing import Pairs
 from headrace.streams.join.processor import Join
 from headrace.testing.memory import in_memory
 from headrace.testing.pipelines import BEGIN, toy
@@ -101,15 +100,6 @@ def test_a_label_that_would_take_features_already_paired_is_an_orphan(bench: Ben
     bench.feed("labels", [("z", 400)])
     assert bench.pairs() == [(0, 0), (1, 2)]
     assert bench.rows("dead", "code", "offset") == [("orphan_label", 1)]
-
-
-def test_state_is_bounded_by_the_horizon() -> None:
-    pairs = Pairs[None](horizon=120)
-    for offset, minute in enumerate(range(0, 2000, 10)):
-        pairs.add_left(str(minute), minute, offset, None)
-        pairs.add_label(str(minute), minute, offset, 1.0, (None, None))
-        assert pairs.let_go() == []
-    assert (200 - pairs.earliest_left(200), 200 - pairs.earliest_label(200)) == (2 * 12 + 1, 4 * 12 + 1)
 
 
 EVENTS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60).map(lambda tens: 10 * tens)), max_size=12)
