@@ -25,7 +25,8 @@ LEAST = 1024
 """Buckets to begin with, and rows there is room for."""
 MOST = 2**32 - 1
 """Rows that one index tells apart: buckets and ways back have 32 bits."""
-EMPTY = np.uint32(MOST)
+LOW = 2**32 - 1
+EMPTY = np.uint32(LOW)
 """Of a bucket: the row before the first of all."""
 
 
@@ -154,7 +155,7 @@ def _newest(heads: Tags, tags: Tags, bucket: int, level: int, split: int, base: 
     """Number of a bucket's newest row, from its last 32 bits; -1: it has none. One that is not of the bucket was named
     by a row long gone."""
     last = np.int64(end - 1)
-    row = last - ((last - np.int64(heads[bucket])) & MOST)
+    row = last - ((last - np.int64(heads[bucket])) & LOW)
     if row < first or _bucket(int(tags[row - base]), level, split) != bucket:
         return np.int64(-1)
     return row
@@ -181,7 +182,7 @@ def _link(
         head = _newest(heads, tags, bucket, level, split, base, first, row)
         if head >= 0:
             back[row - base] = np.uint32(row - head)
-        heads[bucket] = np.uint32(row & MOST)
+        heads[bucket] = np.uint32(row & LOW)
 
 
 @compiled
@@ -199,13 +200,13 @@ def _divide(
             back[row - base] = 0
             if np.int64(tags[row - base]) & level:
                 if last_high < 0:
-                    heads[bucket + level] = np.uint32(row & MOST)
+                    heads[bucket + level] = np.uint32(row & LOW)
                 else:
                     back[last_high - base] = np.uint32(last_high - row)
                 last_high = row
             else:
                 if last_low < 0:
-                    heads[bucket] = np.uint32(row & MOST)
+                    heads[bucket] = np.uint32(row & LOW)
                 else:
                     back[last_low - base] = np.uint32(last_low - row)
                 last_low = row
