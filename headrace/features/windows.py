@@ -119,7 +119,7 @@ class PartitionWindows:
         if self._failed:
             raise WindowFailed("a window failed before, and what it holds is of no use: start again from the log")
         self._failed = True
-        time = given["time"].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy()
+        time = given["time"].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy(writable=True)
         newest = np.maximum(np.maximum.accumulate(time), self._newest)
         settled = newest - self._lateness
         lanes = [
