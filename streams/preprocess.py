@@ -240,8 +240,8 @@ class Preprocess(Stateless):
         rows = frame.filter(keep)
         if rows.height >= LARGE_HORIZON > (0 if before is None else before.rows.height):
             log.warning(
-                "%d rows lie in the horizon of %s, and features() looks at all of them with each batch. Declare windows: "
-                "their cost does not depend on the horizon (docs/windows.md)",
+                "%d rows lie in the horizon of %s, and features() looks at all of them with each batch. Windows "
+                "cost the same at any horizon (docs/windows.md)",
                 rows.height,
                 self._pipeline.name,
             )
